@@ -1,0 +1,266 @@
+"""What a run can be told, typed and checked: `Experiment` and its parts.
+
+Every default is the published ImageNet recipe, so a config says only what is its own.
+A setting that does not exist, or has the wrong type or range, is refused with its name and the nearest right one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", validate_default=True)
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+ImageSize = Count | tuple[Count, Count]
+SplitSize = tuple[Count, Count, Annotated[int, Field(ge=0)]]
+Range = tuple[NonNegative, NonNegative]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Model:
+    """The network. What is None is the architecture's own.
+
+    Attributes:
+        name: Architecture, as `t2t-vit models` lists them.
+        num_classes: Classes; None: as many as the data has (1000 where there is no data).
+        img_size: Height and width in pixels, or one number for both.
+        in_chans: Image channels: 1 grey, 3 RGB, 4 RGBA.
+        drop_rate: Dropout after the position table.
+        drop_path_rate: Drop-path rate of the last layer.
+        embed_dim: Width of the encoder.
+        depth: Encoder layers.
+        num_heads: Heads of an encoder layer.
+        mlp_ratio: Hidden width of an encoder MLP over `embed_dim`.
+        token_dim: Width of the tokens between soft splits.
+        soft_splits: (kernel, stride, padding) of each soft split.
+        pretrained: Checkpoint (path or URL) that training starts from.
+    """
+
+    name: str = "t2t_vit_t_14"
+    num_classes: Count | None = None
+    img_size: ImageSize = 224
+    in_chans: Count = 3
+    drop_rate: Rate = 0.0
+    drop_path_rate: Rate = 0.1
+    embed_dim: Count | None = None
+    depth: Count | None = None
+    num_heads: Count | None = None
+    mlp_ratio: Positive | None = None
+    token_dim: Count | None = None
+    soft_splits: tuple[SplitSize, ...] | None = None
+    pretrained: str | None = None
+
+    @property
+    def image_height_width(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Data:
+    """Where images come from and how they are fetched.
+
+    Attributes:
+        dataset: `image_folder`: folders of class folders. `digits`: scikit-learn's handwritten digits.
+        root: Folder of an `image_folder`; a relative one is looked for in the folder one stands in.
+        train: Training folder in `root`.
+        val: Validation folder in `root`.
+        classes: `folders`: a class for each folder, in the order of names. `imagenet`: folders are named by ImageNet's
+            ids (n01440764), labels are ImageNet's. `auto`: `imagenet` if all are so named and the model has 1000
+            classes or is not told how many, else `folders`.
+        batch_size: Images a device and step.
+        num_workers: Processes that load images; 0: the training process itself.
+        pin_memory: Page-locked memory for faster copies to a GPU.
+        persistent_workers: Keep the loading processes between epochs.
+    """
+
+    dataset: Literal["image_folder", "digits"] = "image_folder"
+    root: str = "data/imagenet"
+    train: str = "train"
+    val: str = "val"
+    classes: Literal["auto", "folders", "imagenet"] = "auto"
+    batch_size: Count = 64
+    num_workers: Annotated[int, Field(ge=0)] = 5
+    pin_memory: bool = True
+    persistent_workers: bool = True
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Preprocessing:
+    """From a picture to a tensor, for testing and prediction alike; the crop has the model's `img_size`.
+
+    Attributes:
+        crop_pct: The picture is scaled so that `img_size` is this part of it (0.9 of 248 pixels is 224).
+        crop_mode: `center`: keep the aspect ratio and cut the middle out. `squash`: scale both sides, cut nothing.
+        interpolation: Resize filter, with antialiasing.
+        mean: Subtracted from each channel, in 0 to 1.
+        std: Each channel is divided by it.
+    """
+
+    crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    crop_mode: Literal["center", "squash"] = "center"
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Augmentation:
+    """What training does to pictures.
+
+    Attributes:
+        crop_scale: Area of the random crop, as a part of the picture.
+        crop_ratio: Aspect ratio of the random crop.
+        hflip: Probability of a horizontal flip.
+        interpolation: Resize filter of the crop.
+        rand_augment: timm's policy string; None: off. The published recipe: two operations of magnitude 9 ± 0.5,
+            all of them stronger with rising magnitude.
+        erase_prob: Probability of random erasing with pixel noise.
+        erase_area: Erased area, as a part of the picture.
+        mixup: Alpha of Mixup's beta distribution; 0: off.
+        cutmix: Alpha of CutMix's; 0: off. With both, each batch takes one of them, evenly.
+        rotate: Largest rotation in degrees, either way.
+        translate: Largest shift, as a part of the picture's side.
+    """
+
+    crop_scale: Range = (0.08, 1.0)
+    crop_ratio: Range = (3 / 4, 4 / 3)
+    hflip: Fraction = 0.5
+    interpolation: Interpolation = "bicubic"
+    rand_augment: str | None = "rand-m9-n2-mstd0.5-inc1"
+    erase_prob: Fraction = 0.25
+    erase_area: Range = (0.02, 1 / 3)
+    mixup: NonNegative = 0.8
+    cutmix: NonNegative = 1.0
+    rotate: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    translate: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Augmentation:
+        for name in ("crop_scale", "crop_ratio", "erase_area"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is ({low}, {high}); expected the smaller number first")
+        return self
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Optimizer:
+    """AdamW; norms, biases and the class token do not decay.
+
+    Attributes:
+        lr: Learning rate after warm-up.
+        weight_decay: Decay of everything else.
+        betas: AdamW's.
+        eps: AdamW's.
+        auto_scale_lr: Multiply `lr` by the batch size over all devices divided by `base_batch_size`.
+        base_batch_size: The batch size that `lr` is for.
+        clip_grad_norm: Largest norm of the gradient; None: no clipping.
+    """
+
+    lr: Positive = 5e-4
+    weight_decay: NonNegative = 0.05
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    auto_scale_lr: bool = False
+    base_batch_size: Count = 512
+    clip_grad_norm: Positive | None = None
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Schedule:
+    """The learning rate over a run: warm-up, cosine, cool-down. A run of fewer epochs ends within these phases.
+
+    Attributes:
+        epochs: Passes over the training images, cool-down included.
+        warmup_epochs: Epochs of linear rise, step by step.
+        warmup_factor: What part of the rate the rise begins with.
+        min_lr: Where the cosine ends.
+        cooldown_epochs: Epochs after the cosine, at its end times `cooldown_factor`; the very last one at the whole.
+        cooldown_factor: See `cooldown_epochs`.
+    """
+
+    epochs: Count = 310
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    warmup_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
+    min_lr: NonNegative = 1e-5
+    cooldown_epochs: Annotated[int, Field(ge=0)] = 10
+    cooldown_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Ema:
+    """Exponential moving average of the weights.
+
+    Attributes:
+        enabled: Keep one; it is then evaluated beside the raw weights.
+        decay: Decay a step, once warmed up.
+        warmup: Begin with a small decay, (1 + n) / (10 + n) after n steps, so that short runs are averaged too.
+    """
+
+    enabled: bool = True
+    decay: Rate = 0.99996
+    warmup: bool = True
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Runtime:
+    """How a run is carried out.
+
+    Attributes:
+        seed: All randomness of a run comes from it.
+        device: `auto`: a GPU if there is one.
+        precision: `bfloat16` and `float16` are autocast; weights stay float32.
+        label_smoothing: Of the loss.
+        log_interval: Steps from one log line to the next.
+        checkpoint_interval: Epochs from one checkpoint to the next; the last epoch has one always.
+        keep_checkpoints: How many of the newest checkpoints stay, besides the best.
+        validate: Evaluate at each checkpoint.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    label_smoothing: Rate = 0.1
+    log_interval: Count = 100
+    checkpoint_interval: Count = 1
+    keep_checkpoints: Count = 3
+    validate: bool = True
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Experiment:
+    """One run, whole: what a config file binds to the name `experiment`."""
+
+    model: Model = Model()
+    data: Data = Data()
+    preprocessing: Preprocessing = Preprocessing()
+    augmentation: Augmentation = Augmentation()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    ema: Ema = Ema()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Experiment:
+        for name in ("mean", "std"):
+            values = getattr(self.preprocessing, name)
+            if len(values) != self.model.in_chans:
+                raise ValueError(
+                    f"preprocessing.{name} has {len(values)} values and model.in_chans is {self.model.in_chans}; "
+                    "give one value a channel"
+                )
+        mixing = self.augmentation.mixup or self.augmentation.cutmix
+        if mixing and self.data.batch_size % 2:
+            raise ValueError(
+                f"data.batch_size is {self.data.batch_size}; Mixup and CutMix pair images, so it must be even"
+            )
+        return self

@@ -1,0 +1,247 @@
+"""Tokens-to-Token Vision Transformer.
+
+B batch, (H, W) image size in pixels, (h, w) token grid, N = h * w tokens, D embed_dim, K classes.
+
+Source: Yuan et al., Tokens-to-Token ViT, ICCV 2021, arXiv 2101.11986. Parameter names are the official code's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast, get_args
+
+import torch
+from torch import nn
+
+from t2t_vit.errors import ConfigError, nearest
+from t2t_vit.models.encoder import Block
+from t2t_vit.models.position import resize_position_table, sinusoid_table
+from t2t_vit.models.soft_split import SoftSplit, SoftSplitProjection, SplitSize
+from t2t_vit.models.token_transformer import TokenTransformer
+
+OutType = Literal["cls_token", "featmap", "avg_featmap", "raw"]
+Stage = Literal["backbone", "neck", "pre_logits"]
+
+#: Soft splits of the 224-pixel models: (kernel, stride, padding) of each.
+IMAGENET_SOFT_SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
+
+
+class TokensToToken(nn.Module):
+    """Pixels to tokens: soft split, token transformer, as often as there are splits, then a projection."""
+
+    def __init__(self, in_chans: int, embed_dim: int, token_dim: int, soft_splits: Sequence[SplitSize]) -> None:
+        super().__init__()
+        *splits, last = soft_splits
+        width = in_chans
+        for i, size in enumerate(splits):
+            self.add_module(f"soft_split{i}", SoftSplit(size))
+            self.add_module(f"attention{i + 1}", TokenTransformer(width * size.kernel**2, token_dim))
+            width = token_dim
+        self.project = SoftSplitProjection(width, embed_dim, last)
+        self.soft_splits = tuple(soft_splits)
+
+    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return the token grid (h, w) after each soft split of an image of (H, W).
+
+        Raises:
+            ConfigError: The image is too small: a grid would have no token.
+        """
+        grids = []
+        grid = height, width
+        for size in self.soft_splits:
+            grid = size.grid(*grid)
+            if min(grid) < 1:
+                raise ConfigError(
+                    f"an image of {height}×{width} pixels is too small for the soft splits "
+                    f"{[tuple(s) for s in self.soft_splits]}: no token is left; use larger images or gentler strides"
+                )
+            grids.append(grid)
+        return grids
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, N, D) of images `x` (B, C, H, W)."""
+        grids = self.grids(x.shape[-2], x.shape[-1])
+        for i, grid in enumerate(grids[:-1]):
+            x = self.get_submodule(f"soft_split{i}")(x)  # (B, N_i, P)
+            x = self.get_submodule(f"attention{i + 1}")(x)  # (B, N_i, token_dim)
+            x = x.transpose(1, 2).unflatten(2, grid)  # (B, token_dim, h_i, w_i)
+        return self.project(x)  # type: ignore[no-any-return]
+
+
+class T2TViT(nn.Module):
+    """A T2T-ViT: images in, class logits or features out, at any image size.
+
+    Args:
+        img_size: Height and width in pixels (one number: both) that the position table is made for. Other sizes
+            are taken at call time: the table is interpolated.
+        in_chans: Image channels.
+        num_classes: Classes of the head; 0: no head, the model returns what would go into it.
+        embed_dim: Width D of the encoder; a multiple of `num_heads`.
+        depth: Encoder layers.
+        num_heads: Attention heads of an encoder layer.
+        mlp_ratio: Hidden width of an encoder MLP over `embed_dim`.
+        token_dim: Width of a token between two soft splits.
+        soft_splits: (kernel, stride, padding) of each soft split, at least one.
+        drop_rate: Dropout on the tokens after the position table is added, 0 to 1.
+        drop_path_rate: Drop-path rate of the last layer, 0 to 1; it rises linearly from 0 at the first.
+        out_type: What `extract_feat` gives: ``cls_token`` (B, D), ``featmap`` (B, D, h, w), ``avg_featmap`` (B, D)
+            or ``raw`` (B, 1 + N, D). With ``avg_featmap`` the head, too, sees the average, as in MMPretrain.
+        out_indices: Layers that `extract_feat` gives features of; negative ones count from the end. Only those of
+            the last layer are normalized.
+
+    Raises:
+        ConfigError: A value out of its range.
+    """
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 224,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: int = 384,
+        depth: int = 14,
+        num_heads: int = 6,
+        mlp_ratio: float = 3.0,
+        token_dim: int = 64,
+        soft_splits: Sequence[tuple[int, int, int]] = IMAGENET_SOFT_SPLITS,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        out_type: OutType = "cls_token",
+        out_indices: int | Sequence[int] = -1,
+    ) -> None:
+        super().__init__()
+        _check_positive(in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads, token_dim=token_dim)
+        if num_classes < 0:
+            raise ConfigError(f"num_classes is {num_classes}; expected 0 (no head) or more")
+        if embed_dim % num_heads:
+            raise ConfigError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
+        if not soft_splits:
+            raise ConfigError("soft_splits is empty; expected at least one (kernel, stride, padding)")
+        for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+            if not 0.0 <= rate < 1.0:
+                raise ConfigError(f"{name} is {rate}; expected 0 or more and less than 1")
+        if out_type not in get_args(OutType):
+            raise ConfigError(
+                f"out_type is {out_type!r}; expected one of {', '.join(get_args(OutType))}."
+                + nearest(str(out_type), get_args(OutType))
+            )
+
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
+        self.in_chans = in_chans
+        self.num_classes = num_classes
+        self.embed_dim = embed_dim
+        self.out_type = out_type
+        self.out_indices = _layer_indices(out_indices, depth)
+
+        self.tokens_to_token = TokensToToken(
+            in_chans, embed_dim, token_dim, [SplitSize(*size) for size in soft_splits]
+        )
+        self.grid_size = self.tokens_to_token.grids(*self.img_size)[-1]
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed: torch.Tensor
+        num_tokens = self.grid_size[0] * self.grid_size[1]
+        self.register_buffer("pos_embed", sinusoid_table(1 + num_tokens, embed_dim))
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, mlp_ratio, drop_path_rate * i / max(depth - 1, 1)) for i in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+        self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights: truncated normal of 0.02 for matrices and the class token, zero biases."""
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, K) of normalized images `x` (B, C, H, W); without a head what would go into it (B, D)."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the normalized tokens (B, 1 + N, D) of the last layer, the class token first."""
+        x = self.embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Return logits (B, K) of tokens `x` (B, 1 + N, D) that `forward_features` gave, or the head's input (B, D)."""
+        x = self._pool(x)
+        return x if pre_logits else self.head(x)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the first encoder layer sees, (B, 1 + N, D), of images `x` (B, C, H, W).
+
+        Raises:
+            ConfigError: `x` has another number of channels or is too small.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_chans:
+            raise ConfigError(f"the input has shape {tuple(x.shape)}; expected (B, {self.in_chans}, H, W)")
+        grid = self.tokens_to_token.grids(x.shape[-2], x.shape[-1])[-1]
+        x = self.tokens_to_token(x)  # (B, N, D)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
+        x = x + resize_position_table(self.pos_embed, self.grid_size, grid)
+        return self.pos_drop(x)  # type: ignore[no-any-return]
+
+    def extract_feat(
+        self, x: torch.Tensor, stage: Stage = "neck"
+    ) -> tuple[torch.Tensor, ...] | torch.Tensor:
+        """Return features of normalized images `x` (B, C, H, W), as MMPretrain's classifiers do.
+
+        Args:
+            x: Images.
+            stage: ``neck`` or ``backbone`` (the same here): a tuple, one tensor a layer of `out_indices`, of the form
+                that `out_type` says. ``pre_logits``: the tensor (B, D) that goes into the head.
+
+        Raises:
+            ConfigError: `stage` is none of these.
+        """
+        if stage not in get_args(Stage):
+            raise ConfigError(f"stage is {stage!r}; expected one of {', '.join(get_args(Stage))}")
+        if stage == "pre_logits":
+            return self.forward_head(self.forward_features(x), pre_logits=True)
+        grid = self.tokens_to_token.grids(x.shape[-2], x.shape[-1])[-1]
+        features = []
+        x = self.embed(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == len(self.blocks) - 1:
+                x = self.norm(x)
+            if i in self.out_indices:
+                features.append(self._format(x, grid))
+        return tuple(features)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of parameters, besides norms and biases, that must not decay."""
+        return {"cls_token"}
+
+    def _pool(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:].mean(dim=1) if self.out_type == "avg_featmap" else x[:, 0]  # (B, D)
+
+    def _format(self, x: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        if self.out_type == "raw":
+            return x  # (B, 1+N, D)
+        if self.out_type == "featmap":
+            return x[:, 1:].transpose(1, 2).unflatten(2, grid)  # (B, D, h, w)
+        return self._pool(x)
+
+
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; expected 1 or more")
+
+
+def _layer_indices(indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
+    wanted = cast("Sequence[int]", [indices] if isinstance(indices, int) else indices)
+    for i in wanted:
+        if not -depth <= i < depth:
+            raise ConfigError(f"out_indices has {i}; expected {-depth} to {depth - 1} in a model of {depth} layers")
+    return tuple(sorted({i % depth for i in wanted}))
