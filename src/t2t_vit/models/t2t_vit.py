@@ -8,7 +8,7 @@ Source: Yuan et al., Tokens-to-Token ViT, ICCV 2021, arXiv 2101.11986. Parameter
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import nn
@@ -92,6 +92,10 @@ class T2TViT(nn.Module):
     Raises:
         ConfigError: A value out of its range.
     """
+
+    #: Names of the classes, and how images are prepared; set by who loads weights that were trained with them.
+    classes: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] | None = None
 
     def __init__(
         self,

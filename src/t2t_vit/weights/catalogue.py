@@ -20,7 +20,8 @@ class PretrainedWeights:
         name: The name that users type.
         model: The architecture that the weights fit, `t2t_vit_t_14` for example.
         url: Where the file was published.
-        sha256: The file's SHA-256, or as many of its first hexadecimal digits as were published; None if none were.
+        sha256: The file's SHA-256, or as many of its first hexadecimal digits as were published; None if
+            none were.
         file_size: Size in bytes, None where unknown.
         num_classes: Number of classes of the head.
         img_size: Side in pixels of the square that the network sees.
@@ -60,7 +61,7 @@ _MMPRETRAIN_PAGE = "https://github.com/open-mmlab/mmpretrain/tree/v1.2.0/configs
 
 
 def _mmpretrain(
-    depth: int, date: str, sha256: str, top1: float, top5: float, params_m: float, macs_g: float
+    depth: int, date: str, sha256: str, *, top1: float, top5: float, params_m: float, macs_g: float
 ) -> PretrainedWeights:
     name = f"t2t-vit-t-{depth}_8xb64_in1k"
     return PretrainedWeights(
@@ -97,7 +98,8 @@ def pretrained(name: str) -> PretrainedWeights:
     try:
         return CATALOGUE[name]
     except KeyError:
-        raise UnknownModelError(f"No published weights are called {name!r}.{nearest(name, CATALOGUE)}") from None
+        hint = nearest(name, CATALOGUE)
+        raise UnknownModelError(f"No published weights are called {name!r}.{hint}") from None
 
 
 def default_weights(model: str) -> PretrainedWeights | None:

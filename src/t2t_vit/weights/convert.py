@@ -52,13 +52,15 @@ def to_official(state_dict: Mapping[str, _Value]) -> dict[str, _Value]:
     Raises:
         CheckpointError: Two entries would get the same name.
 
-    Source: `T2T_ViT` in MMPretrain 1.2.0, mmpretrain/models/backbones/t2t_vit.py; the official models/t2t_vit.py.
+    Source: MMPretrain 1.2.0, mmpretrain/models/backbones/t2t_vit.py; the official code, models/t2t_vit.py.
     """
     return _renamed(state_dict, lambda key: _translated(_WRAPPERS.sub("", key), _MODULES_BACK, _LAYERS_BACK))
 
 
 def to_mmpretrain(state_dict: Mapping[str, _Value]) -> dict[str, _Value]:
-    """Return `state_dict`, which has the official parameter names, with MMPretrain's: the inverse of `to_official`.
+    """Return `state_dict`, which has the official parameter names, with MMPretrain's.
+
+    The inverse of `to_official`.
 
     Raises:
         CheckpointError: The weights are of a model whose tokens come from a performer, which MMPretrain
@@ -67,8 +69,8 @@ def to_mmpretrain(state_dict: Mapping[str, _Value]) -> dict[str, _Value]:
     foreign = next((key for key in state_dict if _PERFORMER.match(key)), None)
     if foreign is not None:
         raise CheckpointError(
-            f"MMPretrain has no name for {foreign!r}: it knows token transformers only, and these weights are of "
-            "a performer. Keep the official names."
+            f"MMPretrain has no name for {foreign!r}: it knows token transformers only, and these weights "
+            "are of a performer. Keep the official names."
         )
     return _renamed(state_dict, lambda key: _translated(key, _MODULES, _LAYERS))
 
@@ -90,7 +92,7 @@ def _renamed(state_dict: Mapping[str, _Value], rename: Callable[[str], str]) -> 
         name = rename(key)
         if name in renamed:
             raise CheckpointError(
-                f"The entries {origin[name]!r} and {key!r} are both the parameter {name!r}; remove one of them."
+                f"The entries {origin[name]!r} and {key!r} are both the parameter {name!r}; remove one."
             )
         renamed[name], origin[name] = value, key
     return renamed

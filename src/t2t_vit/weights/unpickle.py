@@ -4,8 +4,8 @@ A pickle is a program, and what it may call is looked up by name. Three gates st
 
 1. The pickle's instructions are listed, not run, and every name in them must be in the two tables below.
 2. `torch.load(weights_only=True)` runs them, and knows the names of tensors only.
-3. Names that real checkpoints need beside tensors (a log's history, NumPy scalars, command-line arguments) are given to it
-   as stand-ins that keep nothing and call nothing.
+3. Names that real checkpoints need beside tensors (a log's history, NumPy scalars, command-line arguments)
+   are given to it as stand-ins that call nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import re
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 2's names, as every unpickler reads them
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Self
 
@@ -26,7 +27,7 @@ from t2t_vit.errors import CheckpointError, UnsafeCheckpointError
 
 
 class Inert:
-    """What a checkpoint's other objects become: it takes any arguments and any state, and keeps none of them."""
+    """What a checkpoint's other objects become: it takes any arguments and any state, and keeps nothing."""
 
     __slots__ = ()
 
@@ -65,20 +66,21 @@ STAND_INS: dict[str, type[Inert]] = {
     # NumPy 2 renamed numpy.core; files of both ages are around.
     "numpy.dtype": Inert,
     "numpy.ndarray": Inert,
-    **{
-        f"numpy.{core}.multiarray.{name}": Inert for core in ("core", "_core") for name in ("_reconstruct", "scalar")
-    },
+    "numpy.core.multiarray._reconstruct": Inert,
+    "numpy.core.multiarray.scalar": Inert,
+    "numpy._core.multiarray._reconstruct": Inert,
+    "numpy._core.multiarray.scalar": Inert,
 }
 
-# The part of PyTorch's own list that a dense tensor on the CPU needs. The rest (subclasses, sparse and quantized tensors)
-# is no weight of ours, and has been the way in before. `_codecs.encode` turns text into bytes.
+# The part of PyTorch's own list that a dense tensor on the CPU needs. The rest (subclasses, sparse and
+# quantized tensors) is no weight of ours. `_codecs.encode` turns text into bytes.
 _TENSOR_NAME = re.compile(
     r"collections\.(OrderedDict|Counter)|_codecs\.encode|torch\.Size|torch\._utils\._rebuild_(tensor(_v2)?|parameter)"
     r"|torch\.([A-Z][A-Za-z0-9]*Storage|storage\.UntypedStorage|b?float\d+|double|half|u?int\d+|long|bool)"
 )
 
-# Python computes the hash of a tuple in a tuple by C recursion without a limit, so a file of nested tuples could end the
-# process. 300 epochs of the largest model with optimizer and EMA write some 6,000 tuples; 100,000 crash nothing.
+# Python hashes a tuple in a tuple by C recursion without a limit: 150,000 nested ones as a key of a dict end
+# the process (CPython 3.11, stack of 8 MiB), 100,000 do not. The largest model with optimizer has some 6,000.
 _MAX_TUPLES = 50_000
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -89,7 +91,7 @@ _loading = threading.Lock()
 
 
 def read_zip(path: Path) -> object:
-    """Return what stands in the file that `torch.save` wrote since PyTorch 1.6; tensors stay on disk until used.
+    """Return what stands in a file that `torch.save` wrote since PyTorch 1.6, its tensors mapped from disk.
 
     Raises:
         UnsafeCheckpointError: Reading it would mean calling something that is not part of a tensor.
@@ -97,16 +99,15 @@ def read_zip(path: Path) -> object:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_instructions(path, io.BytesIO(archive.read(_checked_pickle_name(path, archive))))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            instructions = archive.read(_checked_pickle_name(path, archive))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path, error) from error
-    # Storages are cut out of the mapped file, so a size that lies cannot reach beyond it, and what nobody asks for (an
-    # optimizer's state) is never read.
+    _check_instructions(path, io.BytesIO(instructions))
     return _load(path, mmap=True)
 
 
 def read_legacy(path: Path) -> object:
-    """Return what stands in the file that `torch.save` wrote before PyTorch 1.6, a row of pickles.
+    """Return what stands in a file that `torch.save` wrote before PyTorch 1.6, a row of pickles.
 
     Raises:
         UnsafeCheckpointError: Reading it would mean calling something that is not part of a tensor.
@@ -115,28 +116,30 @@ def read_legacy(path: Path) -> object:
     with path.open("rb") as file:
         magic = _check_instructions(path, file)
         if magic != _LEGACY_MAGIC:
-            raise CheckpointError(f"{path} is a pickle, but not one that torch.save wrote. Save the weights with it.")
+            raise CheckpointError(
+                f"{path} is a pickle that torch.save did not write. Save the weights with it."
+            )
         for _ in range(_LEGACY_PICKLES - 1):
             _check_instructions(path, file)
     return _load(path, mmap=False)
 
 
 def _checked_pickle_name(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the name of the archive's one pickle, after refusing records that could unpack into more than the file."""
+    """Return the name of the archive's one pickle; refuse records that would unpack to more than the file."""
     records = archive.infolist()
     packed = next((record.filename for record in records if record.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         raise CheckpointError(
-            f"{path}: the record {packed!r} is compressed, which torch.save never does. Save the weights again."
+            f"{path} has a compressed record, {packed!r}; torch.save writes none. Save the weights again."
         )
     if sum(max(record.file_size, record.compress_size) for record in records) > path.stat().st_size:
         raise CheckpointError(f"{path} declares more data than the file holds. Get the file again.")
     names = [record.filename for record in records]
     if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(f"{path} is a TorchScript program, not weights. Save its state_dict() with torch.save.")
+        raise CheckpointError(f"{path} is a TorchScript program. Save its state_dict() with torch.save.")
     pickles = [name for name in names if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise CheckpointError(f"{path} is a zip archive that torch.save did not write: it has {len(pickles)} data.pkl.")
+        raise CheckpointError(f"{path} is a zip archive with {len(pickles)} data.pkl; torch.save writes one.")
     return pickles[0]
 
 
@@ -146,27 +149,33 @@ def _check_instructions(path: Path, stream: IO[bytes]) -> object:
     Returns:
         The argument of the last instruction that had one: the value itself if the pickle is a single number.
     """
+    names: set[str] = set()
     num_tuples = 0
     last_argument = None
     try:
-        for name, argument in _instructions(stream):
-            if name == "GLOBAL":
-                _check_name(path, str(argument))
-            num_tuples += name.startswith("TUPLE")
+        for instruction, argument in _instructions(stream):
+            if instruction == "GLOBAL":
+                names.add(str(argument))
+            num_tuples += instruction.startswith("TUPLE")
             if argument is not None:
                 last_argument = argument
     except (ValueError, EOFError, OverflowError) as error:
         raise _damaged(path, error) from error
+    foreign = sorted(name for name in names if name not in STAND_INS and not _TENSOR_NAME.fullmatch(name))
+    if foreign:
+        raise UnsafeCheckpointError(
+            f"{path} was not read: it would call {', '.join(map(repr, foreign[:3]))}, which is no part of a "
+            "tensor and could run code. If you trust it, save its state_dict() alone where it was made."
+        )
     if num_tuples > _MAX_TUPLES:
-        raise CheckpointError(f"{path} nests or repeats {num_tuples:,} tuples; weights need at most {_MAX_TUPLES:,}.")
+        raise CheckpointError(f"{path} nests {num_tuples:,} tuples; weights need at most {_MAX_TUPLES:,}.")
     return last_argument
 
 
 def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, object]]:
-    """Yield each instruction of one pickle by name, a name to look up always as `GLOBAL` with its dotted name."""
-    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # what Python 2 called things, as unpicklers read it
-
-    texts = ["", ""]  # the last two, which protocol 4 looks up
+    """Yield each instruction of one pickle and its argument; a look-up is `GLOBAL` with a dotted name."""
+    texts = ["", ""]  # the last two on the stack, by which protocol 4 looks up
+    memo: dict[object, str] = {}
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name in ("GLOBAL", "INST"):
             module, _, name = str(argument).partition(" ")
@@ -177,23 +186,25 @@ def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, object]]:
         else:
             if isinstance(argument, str):
                 texts = [texts[1], argument]
+            elif opcode.name == "MEMOIZE":
+                memo[len(memo)] = texts[1]
+            elif opcode.name in ("BINGET", "LONG_BINGET"):
+                texts = [texts[1], memo.get(argument, "?")]
             yield opcode.name, argument
 
 
-def _check_name(path: Path, name: str) -> None:
-    if name not in STAND_INS and not _TENSOR_NAME.fullmatch(name):
-        raise UnsafeCheckpointError(
-            f"{path} was not read: it would call {name!r}, which is not part of a tensor and could run code. "
-            "If you trust it, load it where it was made and save its state_dict() alone."
-        )
-
-
 def _load(path: Path, *, mmap: bool) -> object:
-    names = [(stand_in, name) for name, stand_in in STAND_INS.items()]
+    stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
+        (stand_in, name) for name, stand_in in STAND_INS.items()
+    ]
     try:
         # PyTorch warns of pickle protocols and of storage types; a user can do nothing about either.
-        with _loading, torch.serialization.safe_globals(names), warnings.catch_warnings(action="ignore"):  # type: ignore[arg-type]
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        with _loading, torch.serialization.safe_globals(stand_ins), warnings.catch_warnings(action="ignore"):
+            if not mmap or path.suffix == ".safetensors":  # torch.load would go by the name
+                with path.open("rb") as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
+            # Mapped, what nobody asks for (an optimizer's state) is never read from disk.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a damaged pickle can fail in every way there is
         raise _damaged(path, error) from error
 

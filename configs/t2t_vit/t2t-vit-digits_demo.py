@@ -1,0 +1,42 @@
+"""A small T2T-ViT on scikit-learn's handwritten digits: 1,438 pictures to train on, 359 held out.
+
+    python tools/train.py configs/t2t_vit/t2t-vit-digits_demo.py
+
+Hardware: two CPU cores.
+"""
+
+from t2t_vit.config import (
+    Augmentation,
+    Data,
+    Ema,
+    Experiment,
+    Model,
+    Optimizer,
+    Preprocessing,
+    Runtime,
+    Schedule,
+)
+
+experiment = Experiment(
+    model=Model(
+        name="t2t_vit_t_14",
+        img_size=32,
+        in_chans=1,
+        soft_splits=((7, 2, 3), (3, 2, 1), (3, 1, 1)),
+        token_dim=32,
+        embed_dim=96,
+        depth=4,
+        num_heads=3,
+        drop_path_rate=0.05,
+    ),
+    data=Data(dataset="digits", batch_size=64, num_workers=0),
+    preprocessing=Preprocessing(crop_pct=1.0, mean=(0.5,), std=(0.5,)),
+    augmentation=Augmentation(
+        crop_scale=(0.7, 1.0), hflip=0.0, rand_augment=None, erase_prob=0.0, mixup=0.0, cutmix=0.0,
+        rotate=10.0, translate=0.06,
+    ),  # fmt: skip
+    optimizer=Optimizer(lr=2e-3, weight_decay=0.05),
+    schedule=Schedule(epochs=30, warmup_epochs=3, min_lr=1e-5, cooldown_epochs=0),
+    ema=Ema(decay=0.99),
+    runtime=Runtime(log_interval=11, checkpoint_interval=3),
+)

@@ -1,0 +1,122 @@
+"""The state that makes a run resumable, in files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2t_vit.errors import CheckpointError, TrainingError
+from t2t_vit.files import write_text, written_whole
+
+#: Value of "format" in these files, by which they are known when read for their weights.
+FORMAT = "t2t_vit.training"
+
+_LAST = "last_checkpoint"
+
+
+@dataclass
+class TrainingState:
+    """Where a run stands.
+
+    Attributes:
+        step: Steps done.
+        validated_step: Step at which it was evaluated last.
+        best: Best figure so far, None before the first.
+        best_file: Name of the checkpoint that has it.
+    """
+
+    step: int = 0
+    validated_step: int = 0
+    best: float | None = None
+    best_file: str | None = None
+
+
+@dataclass
+class CheckpointFolder:
+    """The checkpoints of one run: `epoch_N.pth`, `step_N.pth` of an interrupted epoch, `best_*.pth`.
+
+    Attributes:
+        folder: The run's work folder.
+        keep: How many of the newest stay.
+        about: What is written into each: config, classes.
+    """
+
+    folder: Path
+    keep: int
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, name: str, content: dict[str, Any]) -> Path:
+        """Write `content` as checkpoint `name`, make it the last one, and remove those that are too old.
+
+        Raises:
+            TrainingError: It cannot be written; the checkpoints before it are as they were.
+        """
+        path = self.folder / name
+        try:
+            with written_whole(path) as temporary:
+                torch.save({"format": FORMAT, **self.about, **content}, temporary)
+            write_text(self.folder / _LAST, path.name)
+        except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError for a full disk
+            kept = self.last()
+            stays = f"the last good one is {kept}" if kept else "there is none before it"
+            raise TrainingError(f"cannot write the checkpoint {path} ({_reason(error)}); {stays}") from None
+        for old in self.newest_first()[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def save_best(self, name: str, path: Path, previous: str | None) -> None:
+        """Keep the checkpoint `path` also as `name`, in place of the `previous` best.
+
+        Raises:
+            TrainingError: It cannot be written.
+        """
+        try:
+            with written_whole(self.folder / name) as temporary:
+                temporary.unlink()
+                try:
+                    temporary.hardlink_to(path)
+                except OSError:  # some file systems have no hard links
+                    temporary.write_bytes(path.read_bytes())
+        except OSError as error:
+            raise TrainingError(f"cannot write {self.folder / name} ({_reason(error)}); {path} is whole") from None
+        if previous is not None and previous != name:
+            (self.folder / previous).unlink(missing_ok=True)
+
+    def last(self) -> Path | None:
+        """Return the newest checkpoint, None if there is none."""
+        return next(iter(self.newest_first()), None)
+
+    def newest_first(self) -> list[Path]:
+        """Return the checkpoints but for the best, the newest first."""
+        found = [p for p in self.folder.glob("*.pth") if re.fullmatch(r"(epoch|step)_\d+", p.stem)]
+        return sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True)
+
+
+def read_training_state(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint that `CheckpointFolder.save` wrote; nothing in it is executed.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another kind.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path} to resume from")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be resumed from: it is damaged or of another kind ({_reason(error)})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} was not written by this package's training, so it cannot be resumed; to begin from its weights "
+            f"use --cfg-options model.pretrained={json.dumps(str(path))}"
+        )
+    return content
+
+
+def _reason(error: BaseException) -> str:
+    strerror = getattr(error, "strerror", None)
+    return strerror or (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,64 @@
+"""Figures of merit, summed over batches and processes.
+
+B batch, K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+
+class Metrics:
+    """Accuracy, precision, recall, F1 and loss of single-label classification, with MMPretrain's names.
+
+    Args:
+        num_classes: K.
+        device: Where logits will be.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        # With K = 1 there is nothing to confuse, and torchmetrics wants two classes at least.
+        classes = max(num_classes, 2)
+        self._confusion = MulticlassConfusionMatrix(classes, validate_args=False).to(device)
+        self._top5 = MulticlassAccuracy(classes, top_k=min(5, num_classes), average="micro").to(device)
+        self._loss = MeanMetric().to(device)
+        self._num_classes = num_classes
+
+    def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count a batch: `logits` (B, K), `labels` (B,)."""
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels)
+        self._loss.update(loss, weight=len(labels))
+        if self._num_classes == 1:
+            logits = F.pad(logits, (0, 1), value=-torch.inf)
+        self._confusion.update(logits, labels)
+        self._top5.update(logits, labels)
+
+    def compute(self) -> dict[str, float]:
+        """Return the figures over all that was counted, by every process; all but the loss in percent.
+
+        `accuracy/top5` is of the best five classes, or of all where there are fewer. Precision, recall and F1 are
+        averaged over the classes that have images.
+        """
+        matrix = self.confusion_matrix().double()
+        hits, true, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
+        present = true > 0
+        precision = hits / predicted.clamp(min=1)
+        recall = hits / true.clamp(min=1)
+        f1 = 2 * hits / (true + predicted).clamp(min=1)
+        return {
+            "accuracy/top1": 100 * float(hits.sum() / true.sum().clamp(min=1)),
+            "accuracy/top5": 100 * float(self._top5.compute()),
+            "single-label/precision": 100 * float(precision[present].mean()),
+            "single-label/recall": 100 * float(recall[present].mean()),
+            "single-label/f1-score": 100 * float(f1[present].mean()),
+            "loss": float(self._loss.compute()),
+        }
+
+    def confusion_matrix(self) -> torch.Tensor:
+        """Return the counts (K, K), int64 on the CPU: rows are true, columns predicted classes."""
+        matrix: torch.Tensor = self._confusion.compute()
+        return matrix[: self._num_classes, : self._num_classes].cpu()
