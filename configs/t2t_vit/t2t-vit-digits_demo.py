@@ -32,9 +32,15 @@ experiment = Experiment(
     data=Data(dataset="digits", batch_size=64, num_workers=0),
     preprocessing=Preprocessing(crop_pct=1.0, mean=(0.5,), std=(0.5,)),
     augmentation=Augmentation(
-        crop_scale=(0.7, 1.0), hflip=0.0, rand_augment=None, erase_prob=0.0, mixup=0.0, cutmix=0.0,
-        rotate=10.0, translate=0.06,
-    ),  # fmt: skip
+        crop_scale=(0.7, 1.0),
+        hflip=0.0,
+        rand_augment=None,
+        erase_prob=0.0,
+        mixup=0.0,
+        cutmix=0.0,
+        rotate=10.0,
+        translate=0.06,
+    ),
     optimizer=Optimizer(lr=2e-3, weight_decay=0.05),
     schedule=Schedule(epochs=30, warmup_epochs=3, min_lr=1e-5, cooldown_epochs=0),
     ema=Ema(decay=0.99),

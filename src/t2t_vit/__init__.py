@@ -1,3 +1,53 @@
-"""Tokens-to-Token Vision Transformers."""
+"""Tokens-to-Token Vision Transformers: predict, extract features, train, test and explain.
+
+    from t2t_vit import get_model, inference_model
+
+Names are imported when they are first used, so that importing this does not import torch.
+Source: Yuan et al., Tokens-to-Token ViT, ICCV 2021, arXiv 2101.11986.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t2t_vit.config import Experiment, load_experiment
+    from t2t_vit.errors import T2TViTError
+    from t2t_vit.hub import get_model, list_models
+    from t2t_vit.inference import ImageClassificationInferencer, inference_model
+    from t2t_vit.models import T2TViT
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Experiment": "config",
+    "ImageClassificationInferencer": "inference",
+    "T2TViT": "models",
+    "T2TViTError": "errors",
+    "get_model": "hub",
+    "inference_model": "inference",
+    "list_models": "hub",
+    "load_experiment": "config",
+}
+
+__all__ = [
+    "Experiment",
+    "ImageClassificationInferencer",
+    "T2TViT",
+    "T2TViTError",
+    "get_model",
+    "inference_model",
+    "list_models",
+    "load_experiment",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

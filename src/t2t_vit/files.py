@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -42,12 +42,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 def _flush(path: Path) -> None:
     """Have the operating system put `path` on disk; folders cannot be flushed everywhere."""
-    with suppress(PermissionError) if path.is_dir() else suppress():
+    try:
         handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -139,7 +139,12 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
 
 
 def load_model(
-    experiment: Experiment, file: str | Path, *, weights: str = "ema", new_head: bool = False, **overrides: Any
+    experiment: Experiment,
+    file: str | Path,
+    *,
+    weights: str = "ema",
+    new_head: bool = False,
+    **overrides: Any,
 ) -> T2TViT:
     """Return the network of `experiment` with the weights of `file`.
 
@@ -167,9 +172,7 @@ def load_model(
     return model
 
 
-def weights_file(
-    location: str | Path, sha256: str | None = None, url_mapping: tuple[str, str] | None = None
-) -> Path:
+def weights_file(location: str | Path, sha256: str | None = None, url_mapping: tuple[str, str] | None = None) -> Path:
     """Return the file at `location`, fetched if it is a URL.
 
     Args:

@@ -129,7 +129,10 @@ class ImageClassificationInferencer:
     def _prediction(self, scores: np.ndarray[Any, Any]) -> Prediction:
         label = int(scores.argmax())
         return Prediction(
-            pred_scores=scores, pred_label=label, pred_score=float(scores[label]), pred_class=self.classes[label]
+            pred_scores=scores,
+            pred_label=label,
+            pred_score=float(scores[label]),
+            pred_class=self.classes[label],
         )
 
 

@@ -23,7 +23,7 @@ from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import ShuffledBatches
 from t2t_vit.device import find_device
 from t2t_vit.engine.checkpoint import CheckpointFolder, read_training_state
-from t2t_vit.engine.distributed import Launcher, Process, process_group
+from t2t_vit.engine.distributed import Launcher, Process, gather, process_group
 from t2t_vit.engine.ema import build_ema
 from t2t_vit.engine.log import RunLog
 from t2t_vit.engine.optim import build_optimizer
@@ -31,7 +31,7 @@ from t2t_vit.engine.schedule import WarmupCosineCooldown
 from t2t_vit.engine.stopping import StopRequest
 from t2t_vit.engine.trainer import Trainer
 from t2t_vit.errors import ConfigError, TrainingError
-from t2t_vit.evaluation.evaluator import Evaluation, evaluate
+from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
 from t2t_vit.files import write_text
 from t2t_vit.hub import build_model, load_model, preprocessing_of, weights_file
 from t2t_vit.models import T2TViT
@@ -46,21 +46,21 @@ class TestRun:
     """A tested model.
 
     Attributes:
-        evaluation: What came of it, for this process's share of the images; the metrics are of all of them.
+        evaluation: What came of it; in other processes than the main one, of their share of the images.
         images: The images.
         model: The model.
         preprocess: How images were prepared.
+        is_main: Whether this process is the one that reports.
     """
 
     evaluation: Evaluation
     images: ImageSet
     model: T2TViT
     preprocess: Preprocess
+    is_main: bool
 
 
-def open_images(
-    data: Data, split: str, num_classes: int | None = None, known: Sequence[str] | None = None
-) -> ImageSet:
+def open_images(data: Data, split: str, num_classes: int | None = None, known: Sequence[str] | None = None) -> ImageSet:
     """Return the `train` or `val` images of `data`.
 
     Args:
@@ -201,7 +201,8 @@ def test(
             keep_scores=keep_scores,
             on_batch=count,
         )
-    return TestRun(evaluation, images, model, preprocess)
+        evaluation = joined(gather(evaluation, process))
+    return TestRun(evaluation, images, model, preprocess, process.is_main)
 
 
 def stored_experiment(work_dir: str | Path) -> Experiment:

@@ -34,9 +34,7 @@ def same(one: dict, other: dict) -> bool:
     return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
 
 
-MMCV = to_mmpretrain(EMA) | {
-    f"ema_{key.replace('.', '_')}": value for key, value in to_mmpretrain(RAW).items()
-}
+MMCV = to_mmpretrain(EMA) | {f"ema_{key.replace('.', '_')}": value for key, value in to_mmpretrain(RAW).items()}
 
 LAYOUTS = {
     "MMPretrain, published": (
@@ -122,9 +120,7 @@ def test_every_layout_is_recognised_by_its_content(tmp_path, case, legacy):
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     checkpoint = read_checkpoint(path)
     assert (checkpoint.layout, checkpoint.classes, checkpoint.meta) == (layout, classes, meta)
-    assert sorted(checkpoint.weights) == sorted(
-        name for name, values in (("raw", raw), ("ema", ema)) if values
-    )
+    assert sorted(checkpoint.weights) == sorted(name for name, values in (("raw", raw), ("ema", ema)) if values)
     assert same(checkpoint.state_dict(), ema or raw)
     assert same(checkpoint.state_dict("ema"), ema or raw)
     if raw:
@@ -205,9 +201,7 @@ class Sets:
 def payloads(marker: Path) -> dict[str, tuple[object, str]]:
     opens = f"open({str(marker)!r}, 'w').close()"
     # By such a chain a real getattr leads from any class to the modules of its file.
-    chain = Calls(
-        getattr, Calls(getattr, Calls(getattr, argparse.Namespace, "__init__"), "__globals__"), "__class__"
-    )
+    chain = Calls(getattr, Calls(getattr, Calls(getattr, argparse.Namespace, "__init__"), "__globals__"), "__class__")
     return {
         "os.system": (Calls(os.system, f"touch {marker}"), "posix.system"),
         "eval": (Calls(eval, opens), "builtins.eval"),
@@ -312,6 +306,12 @@ def test_names_that_the_caller_allowed_stay_refused(tmp_path):
         torch.serialization.safe_globals([eval]),
         pytest.raises(UnsafeCheckpointError, match=r"builtins\.eval"),
     ):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_what_the_safe_loader_cannot_read_is_refused_with_its_reason(tmp_path):
+    torch.save(RAW, tmp_path / "a.pth", pickle_protocol=4)
+    with pytest.raises(UnsafeCheckpointError, match=r"refuses it \(Unsupported operand \d+\)"):
         read_checkpoint(tmp_path / "a.pth")
 
 
@@ -443,9 +443,7 @@ def test_tuples_nested_without_end_are_refused(tmp_path):
 
 
 def test_lists_nested_without_end_are_passed_over(tmp_path):
-    path = zipped(
-        tmp_path / "a.pth", b"\x80\x02}X\x04\x00\x00\x00meta" + b"]" * 10**5 + b"a" * (10**5 - 1) + b"s."
-    )
+    path = zipped(tmp_path / "a.pth", b"\x80\x02}X\x04\x00\x00\x00meta" + b"]" * 10**5 + b"a" * (10**5 - 1) + b"s.")
     with pytest.raises(CheckpointError, match="its entries are 'meta'"):
         read_checkpoint(path)
 

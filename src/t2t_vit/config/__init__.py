@@ -37,6 +37,5 @@ __all__ = [
     "experiment_to_dict",
     "experiment_to_json",
     "load_experiment",
-
     "shipped_configs",
 ]

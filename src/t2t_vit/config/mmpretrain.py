@@ -65,7 +65,9 @@ def model_settings(part: str, values: dict[str, Any]) -> dict[str, Any]:
             settings[DOTTED_NAMES[dotted].removeprefix("model.")] = value
         elif name not in _SETTLED:
             known = {key.rpartition(".")[2] for key in DOTTED_NAMES if key.startswith(f"model.{part}.")}
-            raise ConfigError(f"{part} has no setting {name!r}.{nearest(name, known)} Known: {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"{part} has no setting {name!r}.{nearest(name, known)} Known: {', '.join(sorted(known))}"
+            )
     return settings
 
 

@@ -108,7 +108,9 @@ def read_training_state(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be resumed from: it is damaged or of another kind ({_reason(error)})") from None
+        raise CheckpointError(
+            f"{path} cannot be resumed from: it is damaged or of another kind ({_reason(error)})"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} was not written by this package's training, so it cannot be resumed; to begin from its weights "

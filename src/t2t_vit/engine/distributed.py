@@ -10,13 +10,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from t2t_vit.errors import ConfigError, TrainingError
 
+Shared = TypeVar("Shared")
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 _PORT = "29500"
@@ -70,6 +71,15 @@ def process_group(launcher: Launcher, device: torch.device) -> Iterator[Process]
         yield process
     finally:
         dist.destroy_process_group()
+
+
+def gather(value: Shared, process: Process) -> list[Shared]:
+    """Return the values of all processes, by rank, in the main one; its own alone in another."""
+    if process.world_size == 1:
+        return [value]
+    values: list[Any] | None = [None] * process.world_size if process.is_main else None
+    dist.gather_object(value, values)
+    return values if values is not None else [value]
 
 
 def _from_environment(launcher: Launcher) -> Process:

@@ -22,6 +22,6 @@ def build_ema(model: nn.Module, decay: float, warmup: bool) -> AveragedModel:
     def average(means: Any, values: Any, num_averaged: Any) -> None:
         n = int(num_averaged)
         now = min(decay, (1 + n) / (10 + n)) if warmup else decay
-        torch._foreach_lerp_(means, values, 1 - now)  # noqa: SLF001 - as torch.optim.swa_utils itself does
+        torch._foreach_lerp_(means, values, 1 - now)
 
     return AveragedModel(model, multi_avg_fn=average)

@@ -83,7 +83,8 @@ class RunLog:
     def advance(self, step: int, status: str = "") -> None:
         """Move the progress bar to `step`."""
         if self._progress is not None:
-            self._progress.update(self._bar, completed=step, **({"status": status} if status else {}))
+            fields: dict[str, Any] = {"status": status} if status else {}
+            self._progress.update(self._bar, completed=step, **fields)
 
 
 def duration(seconds: float) -> str:

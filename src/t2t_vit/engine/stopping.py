@@ -9,7 +9,7 @@ from typing import Any, Self
 _SIGNALS = [s for s in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, s)]
 
 
-class TrainingStopped(BaseException):  # noqa: N818 - like KeyboardInterrupt: not an error
+class TrainingStopped(BaseException):
     """A run ended early because it was asked to; its checkpoint is written.
 
     Attributes:

@@ -5,7 +5,8 @@ B batch, K classes, N images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,10 +116,27 @@ def evaluate(
     )
 
 
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """Return the evaluations of several processes as one, its images in the order of the data set."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [
+        "indices",
+        "labels",
+        "predictions",
+        "top_scores",
+        *(["scores"] if parts[0].scores is not None else []),
+    ]
+    order = np.argsort(np.concatenate([part.indices for part in parts]))
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in names}
+    return dataclasses.replace(parts[0], **columns)
+
+
 def _logits(model: nn.Module, images: torch.Tensor, flip: bool) -> torch.Tensor:
     logits: torch.Tensor = model(images).float()
     if not flip:
         return logits
     mirrored = model(images.flip(-1)).float()
     # The log of averaged scores: softmax gives just these scores back.
-    return ((logits.softmax(dim=1) + mirrored.softmax(dim=1)) / 2).clamp(min=torch.finfo(torch.float32).tiny).log()
+    scores: torch.Tensor = (logits.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
+    return scores.clamp(min=torch.finfo(torch.float32).tiny).log()

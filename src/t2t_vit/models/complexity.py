@@ -46,9 +46,7 @@ def measure_complexity(model: T2TViT, img_size: tuple[int, int] | None = None) -
     """
     height, width = img_size or model.img_size
     twin = copy.deepcopy(model).to("meta").eval()
-    counter = FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.native_layer_norm: _layer_norm_operations}
-    )
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.native_layer_norm: _layer_norm_operations})
     with torch.no_grad(), counter:
         twin(torch.empty(1, model.in_chans, height, width, device="meta"))
     attention = sum(

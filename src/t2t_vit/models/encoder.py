@@ -31,6 +31,7 @@ class DropPath(nn.Module):
         return x * mask.div_(keep)
 
     def extra_repr(self) -> str:
+        """Return what is shown in the brackets of the module's line."""
         return f"rate={self.rate:.3f}"
 
 
@@ -49,15 +50,16 @@ class Attention(nn.Module):
         """Return (B, N, D) of `x` (B, N, D)."""
         q, k, v = self._qkv(x)
         x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)  # (B, M, N, E)
-        return self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
+        return self.proj(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """Return the attention weights (B, M, N, N) over `x` (B, N, D); each row sums to 1."""
         q, k, _ = self._qkv(x)
-        return (self.scale * q @ k.transpose(-2, -1)).softmax(dim=-1)
+        weights: torch.Tensor = (self.scale * q @ k.transpose(-2, -1)).softmax(dim=-1)
+        return weights
 
     def _qkv(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, M, E)
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.num_heads, -1)  # (B, N, 3, M, E)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, M, N, E)
         return q, k, v
 

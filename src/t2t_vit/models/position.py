@@ -23,9 +23,7 @@ def sinusoid_table(num_positions: int, dim: int) -> torch.Tensor:
     return table.unsqueeze(0).float()
 
 
-def resize_position_table(
-    table: torch.Tensor, source: tuple[int, int], target: tuple[int, int]
-) -> torch.Tensor:
+def resize_position_table(table: torch.Tensor, source: tuple[int, int], target: tuple[int, int]) -> torch.Tensor:
     """Return `table` (1, 1 + h * w, D) of the grid `source`, interpolated to the grid `target`.
 
     The class token's row is kept. Bicubic without antialiasing, as MMPretrain does it.
@@ -38,6 +36,6 @@ def resize_position_table(
     if source == target:
         return table
     cls_row, grid = table[:, :1], table[:, 1:]
-    grid = grid.transpose(1, 2).unflatten(2, source)  # (1, D, h, w)
+    grid = grid.transpose(1, 2).reshape(1, -1, *source)  # (1, D, h, w)
     grid = F.interpolate(grid, size=target, mode="bicubic", align_corners=False)
     return torch.cat([cls_row, grid.flatten(2).transpose(1, 2)], dim=1)

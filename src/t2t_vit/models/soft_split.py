@@ -43,6 +43,7 @@ class SoftSplit(nn.Module):
         return windows.transpose(1, 2)  # (B, N, C*k*k)
 
     def extra_repr(self) -> str:
+        """Return what is shown in the brackets of the module's line."""
         return f"kernel={self.size.kernel}, stride={self.size.stride}, padding={self.size.padding}"
 
 

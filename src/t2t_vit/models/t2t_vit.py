@@ -64,7 +64,7 @@ class TokensToToken(nn.Module):
         for i, grid in enumerate(grids[:-1]):
             x = self.get_submodule(f"soft_split{i}")(x)  # (B, N_i, P)
             x = self.get_submodule(f"attention{i + 1}")(x)  # (B, N_i, token_dim)
-            x = x.transpose(1, 2).unflatten(2, grid)  # (B, token_dim, h_i, w_i)
+            x = x.transpose(1, 2).reshape(x.shape[0], -1, *grid)  # (B, token_dim, h_i, w_i)
         return self.project(x)  # type: ignore[no-any-return]
 
 
@@ -137,9 +137,7 @@ class T2TViT(nn.Module):
         self.out_type = out_type
         self.out_indices = _layer_indices(out_indices, depth)
 
-        self.tokens_to_token = TokensToToken(
-            in_chans, embed_dim, token_dim, [SplitSize(*size) for size in soft_splits]
-        )
+        self.tokens_to_token = TokensToToken(in_chans, embed_dim, token_dim, [SplitSize(*size) for size in soft_splits])
         self.grid_size = self.tokens_to_token.grids(*self.img_size)[-1]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed: torch.Tensor
@@ -178,7 +176,9 @@ class T2TViT(nn.Module):
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """Return logits (B, K) of tokens `x` (B, 1 + N, D) that `forward_features` gave, or the head's input (B, D)."""
         x = self._pool(x)
-        return x if pre_logits else self.head(x)
+        if not pre_logits:
+            x = self.head(x)
+        return x
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the first encoder layer sees, (B, 1 + N, D), of images `x` (B, C, H, W).
@@ -194,9 +194,7 @@ class T2TViT(nn.Module):
         x = x + resize_position_table(self.pos_embed, self.grid_size, grid)
         return self.pos_drop(x)  # type: ignore[no-any-return]
 
-    def extract_feat(
-        self, x: torch.Tensor, stage: Stage = "neck"
-    ) -> tuple[torch.Tensor, ...] | torch.Tensor:
+    def extract_feat(self, x: torch.Tensor, stage: Stage = "neck") -> tuple[torch.Tensor, ...] | torch.Tensor:
         """Return features of normalized images `x` (B, C, H, W), as MMPretrain's classifiers do.
 
         Args:
@@ -233,7 +231,7 @@ class T2TViT(nn.Module):
         if self.out_type == "raw":
             return x  # (B, 1+N, D)
         if self.out_type == "featmap":
-            return x[:, 1:].transpose(1, 2).unflatten(2, grid)  # (B, D, h, w)
+            return x[:, 1:].transpose(1, 2).reshape(x.shape[0], -1, *grid)  # (B, D, h, w)
         return self._pool(x)
 
 

@@ -71,8 +71,7 @@ def attention_maps(
     """
     if method not in get_args(Method):
         raise ConfigError(
-            f"method is {method!r}; expected {' or '.join(get_args(Method))}."
-            + nearest(str(method), get_args(Method))
+            f"method is {method!r}; expected {' or '.join(get_args(Method))}." + nearest(str(method), get_args(Method))
         )
     chosen = _check_layers(model, layers)
     if method == "last":
@@ -106,9 +105,7 @@ def attention_heads(model: T2TViT, x: torch.Tensor, layer: int = -1) -> torch.Te
     return rows.reshape(*rows.shape[:2], *_grid(model, x))  # (B, M, h, w)
 
 
-def attention_weights(
-    model: T2TViT, x: torch.Tensor, layers: Sequence[int] | None = None
-) -> tuple[torch.Tensor, ...]:
+def attention_weights(model: T2TViT, x: torch.Tensor, layers: Sequence[int] | None = None) -> tuple[torch.Tensor, ...]:
     """Return all attention weights of encoder layers.
 
     Args:
@@ -277,9 +274,7 @@ def _check_layers(model: T2TViT, layers: Sequence[int] | None) -> list[int]:
         raise ConfigError("layers is empty; expected at least one encoder layer, or None for all")
     for i in layers:
         if not -depth <= i < depth:
-            raise ConfigError(
-                f"layers has {i}; expected {-depth} to {depth - 1} in a model of {depth} layers"
-            )
+            raise ConfigError(f"layers has {i}; expected {-depth} to {depth - 1} in a model of {depth} layers")
     return sorted({i % depth for i in layers})
 
 
@@ -306,9 +301,7 @@ def _overlay(
     axes.imshow(heat, cmap=_COLOURS, norm=scale, alpha=0.1 + 0.65 * np.asarray(scale(heat)))
 
 
-def _to_pixels(
-    heat: NDArray[np.float64], image: Image.Image, centres: TokenCentres | None
-) -> NDArray[np.float64]:
+def _to_pixels(heat: NDArray[np.float64], image: Image.Image, centres: TokenCentres | None) -> NDArray[np.float64]:
     """Return `heat` (h, w) at the pixels of `image`: linear between centres, constant beyond the last."""
     if centres is None:
         y, x = (

@@ -80,13 +80,10 @@ def _check(matrix: ArrayLike, num_classes: int) -> NDArray[np.int64]:
         )
     if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
         raise ConfigError(
-            f"the confusion matrix holds {counts.dtype} values from {counts.min()}; "
-            "expected counts: integers from 0"
+            f"the confusion matrix holds {counts.dtype} values from {counts.min()}; expected counts: integers from 0"
         )
     if not counts.any():
-        raise DatasetError(
-            "the confusion matrix is all zeros: no image has been counted; evaluate some first"
-        )
+        raise DatasetError("the confusion matrix is all zeros: no image has been counted; evaluate some first")
     return counts.astype(np.int64)
 
 

@@ -78,9 +78,7 @@ def plot_runs(runs: Sequence[RunLog], out: Path) -> Path:
     if not runs:
         raise ConfigError("no run to draw; expected at least one")
     draw = {_draw_loss: 2.0, _draw_lr: 1.0}  # with their heights
-    if any(
-        np.isfinite(columns["accuracy/top1"]).any() for run in runs for columns in run.validation.values()
-    ):
+    if any(np.isfinite(columns["accuracy/top1"]).any() for run in runs for columns in run.validation.values()):
         draw = {_draw_accuracy: 2.0, **draw}
     heights = list(draw.values())
     with drawing(out, width=7.5, height=1.35 * sum(heights) + 1.0) as figure:
@@ -95,9 +93,7 @@ def plot_runs(runs: Sequence[RunLog], out: Path) -> Path:
         num_unreadable = sum(run.num_unreadable for run in runs)
         if num_unreadable:
             lines = "line" if num_unreadable == 1 else "lines"
-            figure.text(
-                1, 0, f"without {num_unreadable} cut {lines} of the log", ha="right", color=GREY, fontsize=8
-            )
+            figure.text(1, 0, f"without {num_unreadable} cut {lines} of the log", ha="right", color=GREY, fontsize=8)
     return out
 
 
@@ -113,9 +109,7 @@ def read_log(log: Path) -> RunLog:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no training log {log}; give the log.jsonl in the folder of a run"
-        ) from None
+        raise ConfigError(f"there is no training log {log}; give the log.jsonl in the folder of a run") from None
     except OSError as error:
         raise ConfigError(f"the training log {log} cannot be read: {error.strerror}") from error
     train: dict[float, list[float]] = {}
@@ -239,9 +233,7 @@ def _finite(x: _Floats, y: _Floats) -> tuple[_Floats, _Floats]:
 def _thin(x: _Floats, y: _Floats) -> tuple[_Floats, _Floats]:
     """Return the means of neighbouring points, as many as a page can show; a vector file stays small."""
     groups = np.array_split(np.arange(len(x)), max(1, min(_MOST_POINTS, len(x))))
-    return np.array([x[g].mean() for g in groups if len(g)]), np.array(
-        [y[g].mean() for g in groups if len(g)]
-    )
+    return np.array([x[g].mean() for g in groups if len(g)]), np.array([y[g].mean() for g in groups if len(g)])
 
 
 def _line(kind: str, number: int, runs: Sequence[RunLog], num_points: int) -> dict[str, Any]:

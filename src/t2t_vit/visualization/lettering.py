@@ -56,9 +56,7 @@ def printable(text: str, among: Sequence[str] | None = None) -> str:
     # Names of folders arrive decomposed from macOS, and accents of their own sit badly on their letters.
     line = " ".join(unicodedata.normalize("NFC", text).split())
     return "".join(
-        c if any(ord(c) in characters for characters in shown) else MISSING
-        for c in line
-        if not _is_invisible(c)
+        c if any(ord(c) in characters for characters in shown) else MISSING for c in line if not _is_invisible(c)
     )
 
 

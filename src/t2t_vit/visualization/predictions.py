@@ -24,7 +24,7 @@ _CAPTION_WIDTH: Final = 224  # pixels, at least
 _CAPTION_INK, _CAPTION_GROUND = "#FFFFFF", "#1A1A1A"
 
 
-def plot_predictions(  # noqa: PLR0917 – of one length and kind each, in the order of the task
+def plot_predictions(
     images: Sequence[Image.Image],
     labels: Sequence[int] | None,
     predictions: Sequence[int],
@@ -124,9 +124,7 @@ def _check(classes: Sequence[str], limit: int, **sequences: Sequence[Any] | None
     for name, values in sequences.items():
         for i in values if values is not None and name in {"predictions", "labels"} else ():
             if not 0 <= i < len(classes):
-                raise ConfigError(
-                    f"{name} has class {i}; expected 0 to {len(classes) - 1}: {len(classes)} have names"
-                )
+                raise ConfigError(f"{name} has class {i}; expected 0 to {len(classes) - 1}: {len(classes)} have names")
     if limit < 1:
         raise ConfigError(f"limit is {limit}; expected 1 or more")
 

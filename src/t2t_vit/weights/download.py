@@ -263,7 +263,7 @@ def _receive(url: str, file: IO[bytes], report: _Report) -> None:
 class _WebOnly(urllib.request.HTTPRedirectHandler):
     """Follows a redirect to the web only, and from https only to https."""
 
-    def redirect_request(  # noqa: PLR0917 (urllib's own signature)
+    def redirect_request(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],
@@ -292,11 +292,9 @@ def _opened(url: str, offset: int, version: str | None) -> Iterator[http.client.
     except urllib.error.HTTPError as error:
         error.close()
         answer = f"the server answered {error.code} {error.reason}"
-        raise (_BrokenOffError)(answer) from error
+        raise (_BrokenOffError if error.code in _PASSING_STATUS else _RefusedError)(answer) from error
     except urllib.error.URLError as error:
-        lasting = isinstance(
-            error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError
-        )
+        lasting = isinstance(error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError)
         answer = f"no connection to {urlsplit(url).netloc} ({error.reason})"
         raise (_RefusedError if lasting else _BrokenOffError)(answer) from error
     except (OSError, http.client.HTTPException) as error:

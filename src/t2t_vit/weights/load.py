@@ -92,9 +92,7 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         return _read_safetensors(path)
     content = _entries(read_zip(path) if kind == "zip" else read_legacy(path))
     if content is None:
-        raise CheckpointError(
-            f"{path} holds something else than a state dict. Save model.state_dict() instead."
-        )
+        raise CheckpointError(f"{path} holds something else than a state dict. Save model.state_dict() instead.")
     layout, sets = _recognised(path, content)
     meta = _entries(content.get("meta")) or {}
     return Checkpoint(

@@ -11,6 +11,7 @@ A pickle is a program, and what it may call is looked up by name. Three gates st
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import re
 import threading
@@ -116,9 +117,7 @@ def read_legacy(path: Path) -> object:
     with path.open("rb") as file:
         magic = _check_instructions(path, file)
         if magic != _LEGACY_MAGIC:
-            raise CheckpointError(
-                f"{path} is a pickle that torch.save did not write. Save the weights with it."
-            )
+            raise CheckpointError(f"{path} is a pickle that torch.save did not write. Save the weights with it.")
         for _ in range(_LEGACY_PICKLES - 1):
             _check_instructions(path, file)
     return _load(path, mmap=False)
@@ -205,10 +204,20 @@ def _load(path: Path, *, mmap: bool) -> object:
                     return torch.load(file, map_location="cpu", weights_only=True)
             # Mapped, what nobody asks for (an optimizer's state) is never read from disk.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        reason = _first_line(str(error).rpartition("WeightsUnpickler error:")[2])  # advice stands before it
+        raise UnsafeCheckpointError(
+            f"{path} was not read: PyTorch's safe loader refuses it ({reason}). Save its state_dict() alone, "
+            "with torch.save as it is."
+        ) from error
     except Exception as error:  # a damaged pickle can fail in every way there is
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: BaseException) -> CheckpointError:
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return CheckpointError(f"{path} is cut off or damaged ({reason[:160]}). Get the file again.")
+    reason = _first_line(str(error)) or type(error).__name__
+    return CheckpointError(f"{path} is cut off or damaged ({reason}). Get the file again.")
+
+
+def _first_line(message: str) -> str:
+    return next(iter(message.strip().splitlines()), "")[:160]

@@ -1,0 +1,58 @@
+"""The command `t2t-vit`. Each subcommand is a module; what is heavy is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from t2t_vit import __version__
+from t2t_vit.cli import attention, demo, download, info, models, predict, test, train
+from t2t_vit.cli.arguments import expand
+from t2t_vit.errors import T2TViTError
+
+app = typer.Typer(
+    name="t2t-vit",
+    help="Tokens-to-Token Vision Transformers: predict, train, test and look inside.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (predict, train, test, info, models, download, attention, demo):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name)(getattr(module, name))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Read the options that come before a subcommand; `main` acts on --debug."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line and end the process: status 0, 1 for an error, 2 for a wrong call, 130 or 143 if stopped."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        app(expand([a for a in arguments if a != "--debug"]), prog_name="t2t-vit")
+    except (T2TViTError, OSError) as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {_line(error)}\n")
+        sys.exit(1)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

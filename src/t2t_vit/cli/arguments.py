@@ -1,0 +1,27 @@
+"""MMPretrain's way of writing options, put into the form that typer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """Return `arguments` with ``--cfg-options a=1 b=2`` and ``--resume`` (with or without a value) made regular.
+
+    In MMPretrain the first takes all the ``key=value`` that follow, and the second may stand alone.
+    """
+    return list(_expanded(arguments))
+
+
+def _expanded(arguments: list[str]) -> Iterator[str]:
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--cfg-options":
+            while rest and not rest[0].startswith("-"):
+                yield from (argument, rest.pop(0))
+        elif argument == "--resume":
+            has_value = bool(rest) and not rest[0].startswith("-")
+            yield from (argument, rest.pop(0) if has_value else "last")
+        else:
+            yield argument

@@ -1,0 +1,33 @@
+"""`t2t-vit attention`: where a model looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def attention(
+    image: Annotated[str, typer.Argument(help="Path or URL of an image.")],
+    model: Annotated[str, typer.Option(help="Name of a model, or a config.")] = "t2t-vit-t-14_8xb64_in1k",
+    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the published ones.")] = None,
+    method: Annotated[
+        Literal["last", "rollout"], typer.Option(help="Of the last layer, or rolled out through all.")
+    ] = "rollout",
+    out: Annotated[Path, typer.Option(help="The picture: .png, .pdf or .svg.")] = Path("attention.png"),
+    device: Annotated[str, typer.Option(help="Where to compute; auto: a GPU if there is one.")] = "auto",
+) -> None:
+    """Draw the class token's attention over a picture."""
+    from t2t_vit.inference import ImageClassificationInferencer
+    from t2t_vit.visualization.attention import attention_maps, plot_attention, token_centres
+
+    inferencer = ImageClassificationInferencer(model, pretrained or True, device)
+    network, preprocess = inferencer.model, inferencer.preprocess
+    picture = inferencer.load(image)
+    prediction = inferencer(picture)[0]
+    x = preprocess(picture).unsqueeze(0).to(network.cls_token.device)
+    heat = attention_maps(network, x, method)[0].cpu().numpy()
+    title = f"{prediction['pred_class']}, {100 * prediction['pred_score']:.1f} %"
+    centres = token_centres(network, *preprocess.img_size)
+    typer.echo(plot_attention(preprocess.crop(picture), heat, out, title, centres))

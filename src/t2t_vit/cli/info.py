@@ -1,0 +1,53 @@
+"""`t2t-vit info`: how large a model is and how much it computes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def info(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names of models, or configs; none: every architecture.")
+    ] = None,
+    img_size: Annotated[int | None, typer.Option(min=1, help="Image side in pixels; default: the model's.")] = None,
+) -> None:
+    """Say how large models are and how much they compute for one image."""
+    import torch
+
+    from t2t_vit.hub import build_model, find_experiment
+    from t2t_vit.models import variant_names
+    from t2t_vit.models.complexity import measure_complexity
+    from t2t_vit.weights.catalogue import CATALOGUE
+
+    header = ("model", "pixels", "parameters", "buffers", "MACs¹", "MACs²", "top-1³", "top-5³")
+    rows: list[tuple[str, ...]] = [header]
+    for name in models or variant_names():
+        experiment = find_experiment(name)
+        with torch.device("meta"):
+            model = build_model(experiment, **({"img_size": img_size} if img_size else {}))
+        size = measure_complexity(model)
+        published = CATALOGUE.get(name)
+        rows.append(
+            (
+                name,
+                "×".join(map(str, model.img_size)),
+                f"{size.num_parameters / 1e6:.2f} M",
+                f"{size.num_buffer_values / 1e6:.3f} M",
+                f"{size.macs / 1e9:.2f} G",
+                f"{(size.macs + size.attention_macs) / 1e9:.2f} G",
+                f"{published.top1} %" if published and published.top1 else "–",
+                f"{published.top5} %" if published and published.top5 else "–",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        typer.echo("  ".join(cells).rstrip())
+    typer.echo("\n¹ without the two attention products, as MMPretrain's page counts")
+    typer.echo("² with them, as the paper counts")
+    typer.echo("³ ImageNet-1k, quoted from the page of the published weights, not measured here")

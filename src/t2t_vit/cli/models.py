@@ -1,0 +1,25 @@
+"""`t2t-vit models`: which models there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def models(
+    pattern: Annotated[str | None, typer.Argument(help="Only names that begin so; * and ? are understood.")] = None,
+) -> None:
+    """List the names that every command and `get_model` take."""
+    from t2t_vit.config import shipped_configs
+    from t2t_vit.hub import list_models
+    from t2t_vit.weights.catalogue import CATALOGUE
+
+    names = list_models(pattern)
+    width = max(map(len, names), default=0)
+    for name in names:
+        kinds = [
+            *(["published weights"] if name in CATALOGUE else []),
+            *(["config"] if name in shipped_configs() else []),
+        ]
+        typer.echo(f"{name.ljust(width)}  {', '.join(kinds) or 'architecture'}")

@@ -1,0 +1,110 @@
+"""What `t2t-vit test` leaves: metrics, predictions, pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+from t2t_vit.errors import ConfigError
+from t2t_vit.files import written_whole
+from t2t_vit.run import TestRun
+
+_SUFFIXES = (".json", ".csv", ".pkl")
+
+
+def check_suffix(out: Path) -> None:
+    """Refuse a file that could not be written after the test.
+
+    Raises:
+        ConfigError: Its suffix is of no known format.
+    """
+    if out.suffix not in _SUFFIXES:
+        raise ConfigError(f"--out is {str(out)!r}; expected a file name that ends in {', '.join(_SUFFIXES)}")
+
+
+def check_display() -> None:
+    """Refuse to show pictures where there is no screen.
+
+    Raises:
+        ConfigError: matplotlib has no window to draw in.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.backends.registry import BackendFilter, backend_registry
+
+    interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+    if plt.get_backend().lower() not in {name.lower() for name in interactive}:
+        raise ConfigError("--show needs a screen and there is none here; use --show-dir FOLDER")
+
+
+def write_metrics(out: Path, metrics: dict[str, Any]) -> None:
+    """Write `metrics` to `out`, in the format of its suffix."""
+    _write(out, metrics, [list(metrics.items())])
+
+
+def write_predictions(out: Path, tested: TestRun) -> None:
+    """Write a record for each image to `out`, in the format of its suffix; a CSV has no scores of all classes."""
+    evaluation = tested.evaluation
+    records: list[dict[str, Any]] = [
+        {
+            "img_path": tested.images.name(int(index)),
+            "gt_label": int(label),
+            "pred_label": int(prediction),
+            "pred_class": tested.images.classes[int(prediction)],
+            "pred_score": float(score),
+        }
+        for index, label, prediction, score in zip(
+            evaluation.indices, evaluation.labels, evaluation.predictions, evaluation.top_scores, strict=True
+        )
+    ]
+    rows = [list(record.items()) for record in records]
+    if evaluation.scores is not None and out.suffix != ".csv":
+        for record, scores in zip(records, evaluation.scores, strict=True):
+            record["pred_scores"] = scores if out.suffix == ".pkl" else [round(float(s), 8) for s in scores]
+    _write(out, records, rows)
+
+
+def save_pictures(tested: TestRun, folder: Path, interval: int) -> None:
+    """Write every `interval`-th picture with its prediction into `folder`."""
+    for position in range(0, len(tested.evaluation.indices), interval):
+        index = int(tested.evaluation.indices[position])
+        stem = f"{index:06d}_{Path(tested.images.name(index)).stem.replace(' ', '_')}"
+        with written_whole(folder / f"{stem}.png") as temporary:
+            _picture(tested, position).save(temporary)
+
+
+def show_pictures(tested: TestRun, interval: int, seconds: float) -> None:
+    """Show every `interval`-th picture with its prediction in a window, each for some seconds."""
+    import matplotlib.pyplot as plt
+
+    for position in range(0, len(tested.evaluation.indices), interval):
+        plt.imshow(_picture(tested, position))
+        plt.axis("off")
+        plt.pause(max(seconds, 0.001))
+        plt.clf()
+
+
+def _picture(tested: TestRun, position: int) -> Any:
+    from t2t_vit.visualization.predictions import draw_prediction
+
+    evaluation, classes = tested.evaluation, tested.images.classes
+    label, prediction = int(evaluation.labels[position]), int(evaluation.predictions[position])
+    lines = [f"{classes[prediction]}  {100 * evaluation.top_scores[position]:.1f} %"]
+    if label != prediction:
+        lines.append(f"wrong: it is {classes[label]}")
+    return draw_prediction(tested.images.load(int(evaluation.indices[position]), "RGB"), lines)
+
+
+def _write(out: Path, content: Any, rows: list[list[tuple[str, Any]]]) -> None:
+    with written_whole(out) as temporary:
+        if out.suffix == ".pkl":
+            temporary.write_bytes(pickle.dumps(content))
+        elif out.suffix == ".csv":
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow([name for name, _ in rows[0]] if rows else [])
+                writer.writerows([[value for _, value in row] for row in rows])
+        else:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

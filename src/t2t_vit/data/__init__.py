@@ -1,0 +1,1 @@
+"""Images: from bytes to pixels, from pixels to tensors, and the names of what they show."""

@@ -1,0 +1,209 @@
+"""Where images come from: folders of class folders, or scikit-learn's digits.
+
+K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision.datasets.folder import make_dataset
+
+from t2t_vit.data.augment import Augment, seed_everything
+from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
+from t2t_vit.data.decode import Mode, decode, from_pil
+from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.data.samplers import SampleKey
+from t2t_vit.errors import DatasetError, nearest
+
+#: File names that count as images in a class folder.
+SUFFIXES: Final = (
+    ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+
+
+class ImageSet(ABC):
+    """Pictures with labels.
+
+    Attributes:
+        classes: Names of the K classes.
+        labels: Label of each picture, 0 to K - 1.
+    """
+
+    classes: tuple[str, ...]
+    labels: Sequence[int]
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.labels)
+
+    @abstractmethod
+    def load(self, index: int, mode: Mode) -> Image.Image:
+        """Return picture `index` in `mode`, upright.
+
+        Raises:
+            ImageError: It is missing or corrupt.
+        """
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what picture `index` is called, a path where it is a file."""
+
+
+class ImageFolder(ImageSet):
+    """A folder of class folders.
+
+    Args:
+        folder: The folder.
+        classes: `folders`: the names of the folders, sorted, are the classes. `imagenet`: the folders are named by
+            ImageNet's ids, the labels are ImageNet's. `auto`: `imagenet` if all folders are so named and `num_classes`
+            is 1000 or None.
+        num_classes: Classes of the model, None if it takes what there is.
+        known: The classes, where they are settled already (those of the training images, or of a checkpoint).
+
+    Raises:
+        DatasetError: There is no such folder, it is laid out otherwise, or a class has no image.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        classes: str = "auto",
+        num_classes: int | None = None,
+        known: Sequence[str] | None = None,
+    ) -> None:
+        root = Path(folder)
+        names = _class_folders(root)
+        self.classes, label_of = _labels(root, names, classes, num_classes, known)
+        self._samples = _images(root, label_of)
+        self.labels = [label for _, label in self._samples]
+
+    def load(self, index: int, mode: Mode) -> Image.Image:
+        """Return picture `index` in `mode`."""
+        return decode(self._samples[index][0], mode)
+
+    def name(self, index: int) -> str:
+        """Return the path of picture `index`."""
+        return self._samples[index][0]
+
+
+class Digits(ImageSet):
+    """scikit-learn's handwritten digits: 1,797 grey pictures of 8×8 pixels, every fifth of them held out.
+
+    Args:
+        split: `train` (1,438 pictures) or `val` (the 359 held out).
+
+    Source: UCI, Optical Recognition of Handwritten Digits.
+    """
+
+    def __init__(self, split: str) -> None:
+        from sklearn.datasets import load_digits
+
+        pixels, labels = load_digits(return_X_y=True)
+        held_out = np.arange(len(labels)) % 5 == 4
+        self._positions = np.flatnonzero(held_out if split == "val" else ~held_out)
+        grey = np.rint(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # the file has 0 to 16
+        self._pictures = grey[self._positions]
+        self.labels = [int(label) for label in labels[self._positions]]
+        self.classes = tuple(str(digit) for digit in range(10))
+
+    def load(self, index: int, mode: Mode) -> Image.Image:
+        """Return picture `index` in `mode`."""
+        return from_pil(Image.fromarray(self._pictures[index]), mode)
+
+    def name(self, index: int) -> str:
+        """Return "digit NUMBER", the number in scikit-learn's order."""
+        return f"digit {self._positions[index]}"
+
+
+class TrainingSet(Dataset[tuple[torch.Tensor, int]]):
+    """Augmented views; the view depends on the seed, the epoch and the index alone."""
+
+    def __init__(self, images: ImageSet, augment: Augment, seed: int) -> None:
+        self.images = images
+        self.augment = augment
+        self.seed = seed
+
+    def __getitem__(self, key: SampleKey) -> tuple[torch.Tensor, int]:
+        image = self.images.load(key.index, self.augment.preprocess.mode)
+        seed_everything(self.seed, key.epoch, key.index)
+        return self.augment(image), self.images.labels[key.index]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class EvaluationSet(Dataset[tuple[torch.Tensor, int, int]]):
+    """Preprocessed pictures with label and index."""
+
+    def __init__(self, images: ImageSet, preprocess: Preprocess) -> None:
+        self.images = images
+        self.preprocess = preprocess
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        image = self.images.load(index, self.preprocess.mode)
+        return self.preprocess(image), self.images.labels[index], index
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def _class_folders(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise DatasetError(
+            f"no image folder {str(root)!r} (looked for {root.absolute()}); expected {root}/CLASS/*.jpg, one folder a "
+            "class; name another place with --cfg-options data.root=FOLDER data.train=NAME data.val=NAME"
+        )
+    try:
+        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"cannot read the folder {str(root)!r}: {error.strerror}") from None
+    if not names:
+        raise DatasetError(
+            f"folder {str(root)!r} has no class folders; expected {root}/CLASS/*.jpg, one folder a class"
+        )
+    return names
+
+
+def _labels(
+    root: Path, names: list[str], classes: str, num_classes: int | None, known: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the classes, and the label of each folder."""
+    label_of_id = {wnid: label for label, wnid in enumerate(imagenet_wnids())}
+    strangers = [name for name in names if name not in label_of_id]
+    if classes == "imagenet" and strangers:
+        raise DatasetError(
+            f"{str(root)!r} has class folders that are no ImageNet ids, {strangers[0]!r} for one; "
+            "expected names such as n01440764, or data.classes=folders"
+        )
+    if classes == "imagenet" or (classes == "auto" and not strangers and num_classes in (None, len(label_of_id))):
+        return imagenet_classes(), {name: label_of_id[name] for name in names}
+    if known is None:
+        return tuple(names), {name: label for label, name in enumerate(names)}
+    label_of_known = {name: label for label, name in enumerate(known)}
+    unknown = [name for name in names if name not in label_of_known]
+    if unknown:
+        raise DatasetError(
+            f"{str(root)!r} has the class folder {unknown[0]!r}, which is none of the {len(known)} classes that the "
+            f"model is trained on.{nearest(unknown[0], known)}"
+        )
+    return tuple(known), {name: label_of_known[name] for name in names}
+
+
+def _images(root: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
+    samples: list[Any] = make_dataset(str(root), label_of, extensions=SUFFIXES, allow_empty=True)
+    filled = {label for _, label in samples}
+    empty = [name for name, label in label_of.items() if label not in filled]
+    if empty:
+        raise DatasetError(
+            f"{len(empty)} of {len(label_of)} class folders in {str(root)!r} have no images, {empty[0]!r} for one; "
+            f"looked for {' '.join(SUFFIXES)}; fill or remove them"
+        )
+    return samples
