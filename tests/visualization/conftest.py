@@ -13,7 +13,7 @@ from PIL import Image
 AWKWARD_NAMES = [
     "$x_1$",
     "_hidden",
-    "100 % {brace} \\frac",
+    "100 % {brace} $\\frac$",
     "two\nlines\tand a tab",
     "虎猫",
     "👩‍🚀 astronaut ❤️",

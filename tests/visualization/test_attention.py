@@ -193,9 +193,10 @@ def photo(width=32, height=32):
     return Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 32), (20, 76)])
-def test_maps_and_heads_are_drawn_at_any_shape(model, tmp_path, suffix, height, width):
+@pytest.mark.parametrize(
+    ("height", "width", "suffix"), [(32, 32, ".png"), (48, 32, ".pdf"), (20, 76, ".svg"), (20, 76, ".png")]
+)
+def test_maps_and_heads_are_drawn_at_any_shape(model, tmp_path, height, width, suffix):
     x, picture, centres = images(height, width), photo(width, height), token_centres(model, height, width)
     out = plot_attention(picture, attention_maps(model, x)[0], tmp_path / f"a{suffix}", "title", centres)
     heads = plot_attention_heads(picture, attention_heads(model, x)[0], tmp_path / f"b{suffix}")
@@ -252,9 +253,9 @@ def test_an_even_map_is_drawn(tmp_path, heat):
     plot_attention_heads(photo(), heat[None], tmp_path / "b.png")
 
 
-def test_awkward_titles_are_drawn_without_a_warning(tmp_path, awkward_names, texts_of):
-    for title in awkward_names:
-        plot_attention_heads(photo(), np.ones((1, 2, 2)), tmp_path / "a.png", title=title)
+def test_an_awkward_title_is_drawn_without_a_warning(tmp_path, awkward_names, texts_of):
+    title = " ".join(awkward_names)
+    plot_attention_heads(photo(), np.ones((1, 2, 2)), tmp_path / "a.png", title=title)
     assert "$x_1$" in texts_of(plot_attention(photo(), np.ones((2, 2)), tmp_path / "a.svg", title="$x_1$"))
 
 

@@ -40,7 +40,7 @@ def test_a_picture_that_cannot_be_finished_leaves_the_old_one_and_nothing_else(t
     def fail(_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(canvas.os, "fsync", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="disk full"), canvas.drawing(out, 1, 1):
         pass
     assert out.read_bytes() == b"old"

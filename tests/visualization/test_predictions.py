@@ -63,11 +63,10 @@ def test_arrays_are_taken_for_sequences(tmp_path):
     plot_predictions(images_of(2), labels, predictions, scores, CLASSES, tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
-def test_awkward_names_are_drawn_without_a_warning(tmp_path, awkward_names, suffix):
+def test_awkward_names_are_drawn_without_a_warning(tmp_path, awkward_names):
     count = len(awkward_names)
     truth = list(range(count))
-    out = tmp_path / f"a{suffix}"
+    out = tmp_path / "a.png"
     plot_predictions(images_of(count), truth, truth[::-1], [0.5] * count, awkward_names, out)
     assert out.stat().st_size > 0
 
@@ -143,7 +142,7 @@ def test_no_lines_leave_the_picture_alone():
 
 
 def test_a_line_too_long_is_cut_within_the_picture():
-    long, endless = (draw_prediction(noise(300, 10), ["name, " * count]) for count in (100, 10_000))
+    long, endless = (draw_prediction(noise(300, 10), ["HHH" * count]) for count in (100, 10_000))
     assert long.size == endless.size == (300, draw_prediction(noise(300, 10), ["a"]).height)
     strip = np.array(long.convert("L"))[10:]
     assert (strip[:, :5] < 150).all()

@@ -132,9 +132,9 @@ class TrainingSet(Dataset[tuple[torch.Tensor, int]]):
         self.seed = seed
 
     def __getitem__(self, key: SampleKey) -> tuple[torch.Tensor, int]:
-        image = self.images.load(key.index, self.augment.preprocess.mode)
-        seed_everything(self.seed, key.epoch, key.index)
-        return self.augment(image), self.images.labels[key.index]
+        image = self.images.load(key.image, self.augment.preprocess.mode)
+        seed_everything(self.seed, key.epoch, key.image)
+        return self.augment(image), self.images.labels[key.image]
 
     def __len__(self) -> int:
         return len(self.images)

@@ -13,10 +13,10 @@ from torch.utils.data import Sampler
 
 
 class SampleKey(NamedTuple):
-    """One training sample: the epoch decides its augmentation, the index its image."""
+    """One training sample: the epoch decides its augmentation, the number its image."""
 
     epoch: int
-    index: int
+    image: int
 
 
 class ShuffledBatches(Sampler[list[SampleKey]]):

@@ -5,8 +5,6 @@ matplotlib's object interface only: no pyplot, no global figure, no window.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from t2t_vit.errors import ConfigError, nearest
+from t2t_vit.files import written_whole
 from t2t_vit.visualization import lettering
 
 SUFFIXES: Final = (".png", ".pdf", ".svg")
@@ -79,17 +78,5 @@ def drawing(out: Path, width: float, height: float) -> Iterator[Figure]:
     with style.context(["default", _STYLE, {"font.family": list(lettering.families())}]):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        _write(figure, out)
-
-
-def _write(figure: Figure, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with partial.open("xb") as file:
-            figure.savefig(file, format=out.suffix[1:].lower())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+        with written_whole(out) as partial:
+            figure.savefig(partial, format=suffix[1:])

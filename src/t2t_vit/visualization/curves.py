@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ _MOST_MARKERS: Final = 40
 
 
 @dataclass(frozen=True)
-class RunLog:
+class RunCurves:
     """What the log of one run says, in the order of its steps; what a line does not say is not a number.
 
     Attributes:
@@ -62,7 +62,7 @@ def plot_curves(log: Path, out: Path) -> Path:
     return plot_runs([read_log(log)], out)
 
 
-def plot_runs(runs: Sequence[RunLog], out: Path) -> Path:
+def plot_runs(runs: Sequence[RunCurves], out: Path) -> Path:
     """Draw the curves of several runs over each other, a colour a run.
 
     Args:
@@ -81,7 +81,8 @@ def plot_runs(runs: Sequence[RunLog], out: Path) -> Path:
     if any(np.isfinite(columns["accuracy/top1"]).any() for run in runs for columns in run.validation.values()):
         draw = {_draw_accuracy: 2.0, **draw}
     heights = list(draw.values())
-    with drawing(out, width=7.5, height=1.35 * sum(heights) + 1.0) as figure:
+    width = 7.5 if len(runs) == 1 else 11.0  # several runs have their legend at the side
+    with drawing(out, width, height=1.35 * sum(heights) + 1.0) as figure:
         figure.suptitle(shorten(runs[0].name, 60) if len(runs) == 1 else f"{len(runs)} runs")
         panels = figure.subplots(len(draw), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for draw_one, axes in zip(draw, panels, strict=True):
@@ -97,7 +98,7 @@ def plot_runs(runs: Sequence[RunLog], out: Path) -> Path:
     return out
 
 
-def read_log(log: Path) -> RunLog:
+def read_log(log: Path) -> RunCurves:
     """Return what `log`, the `log.jsonl` of a run, says.
 
     Of a step that was logged twice, by a run that went on from a checkpoint, the later line counts. Lines
@@ -107,7 +108,7 @@ def read_log(log: Path) -> RunLog:
         ConfigError: There is no such file, or no training or validation line in it.
     """
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         raise ConfigError(f"there is no training log {log}; give the log.jsonl in the folder of a run") from None
     except OSError as error:
@@ -126,10 +127,9 @@ def read_log(log: Path) -> RunLog:
             steps[_number(entry, "step")] = [_number(entry, key) for key in _VAL_KEYS]
     if not train and not validation:
         raise ConfigError(
-            f"{log} has no training or validation line in its {len(lines)} lines; "
-            "has the run got to its first step, and is this its log.jsonl?"
+            f"{log} has no training or validation line; has the run got to its first step, and is this its log.jsonl?"
         )
-    return RunLog(
+    return RunCurves(
         name=log.resolve().parent.name,
         train=_columns(train, _TRAIN_KEYS),
         validation={weights: _columns(steps, _VAL_KEYS) for weights, steps in sorted(validation.items())},
@@ -155,7 +155,7 @@ def _columns(steps: Mapping[float, list[float]], keys: Sequence[str]) -> Columns
     return dict(zip(keys, table.T, strict=True))
 
 
-def _draw_accuracy(axes: Axes, runs: Sequence[RunLog]) -> None:
+def _draw_accuracy(axes: Axes, runs: Sequence[RunCurves]) -> None:
     best: list[tuple[float, float, float, str]] = []  # top-1, top-5, epoch, of what
     for number, run in enumerate(runs):
         for weights, columns in run.validation.items():
@@ -182,7 +182,7 @@ def _draw_accuracy(axes: Axes, runs: Sequence[RunLog]) -> None:
     _add_legend(axes, runs, "lower right")
 
 
-def _draw_loss(axes: Axes, runs: Sequence[RunLog]) -> None:
+def _draw_loss(axes: Axes, runs: Sequence[RunCurves]) -> None:
     last = []
     for number, run in enumerate(runs):
         curves = {"training": run.train}
@@ -204,7 +204,7 @@ def _draw_loss(axes: Axes, runs: Sequence[RunLog]) -> None:
     _add_legend(axes, runs, "best")
 
 
-def _draw_lr(axes: Axes, runs: Sequence[RunLog]) -> None:
+def _draw_lr(axes: Axes, runs: Sequence[RunCurves]) -> None:
     highest = 0.0
     for number, run in enumerate(runs):
         x, y = _thin(*_finite(run.train["epoch"], run.train["lr"]))
@@ -216,7 +216,7 @@ def _draw_lr(axes: Axes, runs: Sequence[RunLog]) -> None:
     axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
 
 
-def _add_legend(axes: Axes, runs: Sequence[RunLog], place: str) -> None:
+def _add_legend(axes: Axes, runs: Sequence[RunCurves], place: Literal["lower right", "best"]) -> None:
     if not axes.get_legend_handles_labels()[0]:
         return
     if len(runs) == 1:
@@ -236,7 +236,7 @@ def _thin(x: _Floats, y: _Floats) -> tuple[_Floats, _Floats]:
     return np.array([x[g].mean() for g in groups if len(g)]), np.array([y[g].mean() for g in groups if len(g)])
 
 
-def _line(kind: str, number: int, runs: Sequence[RunLog], num_points: int) -> dict[str, Any]:
+def _line(kind: str, number: int, runs: Sequence[RunCurves], num_points: int) -> dict[str, Any]:
     """Return how a line looks; `kind` is "train" or the weights, `number` its run's.
 
     One run: a colour a kind. Several: a colour a run. Lines and markers tell the kinds apart without colour.
@@ -253,6 +253,6 @@ def _name(weights: str) -> str:
     return {"raw": "raw weights", "ema": "EMA weights"}.get(weights, f"{weights} weights")
 
 
-def _label(what: str, run: RunLog, runs: Sequence[RunLog]) -> str:
+def _label(what: str, run: RunCurves, runs: Sequence[RunCurves]) -> str:
     # The run's name last: matplotlib hides labels that begin with an underscore.
     return what if len(runs) == 1 else f"{what} of {shorten(run.name, 24)}"
