@@ -22,7 +22,7 @@ experiment = Experiment(
         name="t2t_vit_t_14",
         img_size=32,
         in_chans=1,
-        soft_splits=((7, 2, 3), (3, 2, 1), (3, 1, 1)),
+        soft_splits=((7, 2, 3), (3, 2, 1), (3, 2, 1)),
         token_dim=32,
         embed_dim=96,
         depth=4,
@@ -32,7 +32,7 @@ experiment = Experiment(
     data=Data(dataset="digits", batch_size=64, num_workers=0),
     preprocessing=Preprocessing(crop_pct=1.0, mean=(0.5,), std=(0.5,)),
     augmentation=Augmentation(
-        crop_scale=(0.7, 1.0),
+        crop_scale=(0.85, 1.0),
         hflip=0.0,
         rand_augment=None,
         erase_prob=0.0,

@@ -20,7 +20,7 @@ def find_device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(f"device {str(device)!r} cannot be used here ({reason}); try 'cpu' or 'auto'") from None
     return found

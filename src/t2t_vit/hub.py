@@ -178,15 +178,15 @@ def weights_file(location: str | Path, sha256: str | None = None, url_mapping: t
     Args:
         location: A path or URL.
         sha256: Of a URL's file, or its first digits.
-        url_mapping: (pattern, replacement), a regular expression applied to `location` first.
+        url_mapping: (pattern, replacement), a regular expression applied to a URL first; it may give a path.
 
     Raises:
         DownloadError: It cannot be fetched.
+        HashMismatchError: It is another file than was published.
     """
-    location = str(location)
-    if url_mapping is not None:
-        location = re.sub(url_mapping[0], url_mapping[1], location)
-    return fetch(location, sha256) if re.match(r"https?://", location) else Path(location)
+    if re.match(r"https?://", str(location)):
+        return fetch(str(location), sha256, url_mapping=url_mapping)
+    return Path(location)
 
 
 def preprocessing_of(experiment: Experiment) -> dict[str, Any]:
@@ -210,7 +210,9 @@ def _settings(kwargs: dict[str, Any]) -> dict[str, Any]:
             settings |= model_settings(key, value)
         elif key == "head" and value is None:
             settings["num_classes"] = 0
-        else:
+        elif key in ("backbone", "head"):
+            raise ConfigError(f"{key} is {value!r}; expected a dict of MMPretrain's settings")
+        elif key != "neck" or value is not None:  # there is none to take away
             settings[key] = value
     known = [field.name for field in dataclasses.fields(Model) if field.name not in ("name", "pretrained")]
     for key in settings:
@@ -249,7 +251,7 @@ def _published(model: str | Path | Experiment, experiment: Experiment) -> tuple[
     if experiment.model.pretrained is not None:
         return experiment.model.pretrained, None
     raise ConfigError(
-        f"there are no published weights for {name or 'an Experiment'!r}; give pretrained=PATH-OR-URL, "
+        f"there are no published weights for {repr(name) if name else 'an Experiment'}; give pretrained=PATH-OR-URL, "
         f"or use one of {', '.join(CATALOGUE)}"
     )
 

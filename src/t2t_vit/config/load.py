@@ -65,7 +65,8 @@ def load_experiment(config: str | Path) -> Experiment:
         raise ConfigError(f"{_place(path, error)}: {explain(error)}") from None
     except (Exception, SystemExit) as error:
         place = _place(path, error)
-        raise ConfigError(f"{place}: {type(error).__name__}: {str(error) or 'no message'}") from error
+        message = " ".join(str(error).split()) or "no message"
+        raise ConfigError(f"{place}: {type(error).__name__}: {message}") from error
     experiment = names.get("experiment")
     if not isinstance(experiment, Experiment):
         found = "nothing" if experiment is None else f"a {type(experiment).__name__}"
@@ -108,7 +109,7 @@ def _load_json(path: Path) -> Experiment:
 
 def _place(path: Path, error: BaseException) -> str:
     """Return "file:line" of the last line of the config that ran."""
-    if isinstance(error, SyntaxError) and error.lineno:
+    if isinstance(error, SyntaxError) and error.lineno and error.filename == str(path):
         return f"{path}:{error.lineno}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     return f"{path}:{lines[-1]}" if lines else str(path)

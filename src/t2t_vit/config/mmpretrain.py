@@ -5,6 +5,7 @@ Source: MMPretrain 1.2.0, `configs/_base_` and `models/backbones/t2t_vit.py`.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from t2t_vit.errors import ConfigError, nearest
@@ -45,7 +46,7 @@ DOTTED_NAMES = {
 def model_settings(part: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return MMPretrain's ``backbone=dict(...)`` or ``head=dict(...)`` under our names.
 
-    `type` is dropped, and what has the same name here is kept: ``out_type`` and ``out_indices``.
+    What has the same name here is kept: ``out_type`` and ``out_indices``.
 
     Args:
         part: `backbone` or `head`.
@@ -57,22 +58,44 @@ def model_settings(part: str, values: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for dotted, value in _flat(f"model.{part}", values):
         name = dotted.rpartition(".")[2]
-        if name == "type":
-            continue
         if name in ("out_type", "out_indices"):
             settings[name] = value
+        elif name == "feedforward_channels":
+            settings["mlp_ratio"] = _mlp_ratio(value, values.get("embed_dims"))
         elif dotted in DOTTED_NAMES and DOTTED_NAMES[dotted].startswith("model."):
             settings[DOTTED_NAMES[dotted].removeprefix("model.")] = value
+        elif name in _FIXED:
+            if value != _FIXED[name]:
+                raise ConfigError(f"{part}: {name} is {value!r}; only {_FIXED[name]!r} can be had here")
         elif name not in _SETTLED:
             known = {key.rpartition(".")[2] for key in DOTTED_NAMES if key.startswith(f"model.{part}.")}
+            known |= {"out_type", "out_indices", "feedforward_channels"} if part == "backbone" else set()
             raise ConfigError(
                 f"{part} has no setting {name!r}.{nearest(name, known)} Known: {', '.join(sorted(known))}"
             )
     return settings
 
 
-#: What the head's width, loss and top-k follow from here without being said.
-_SETTLED = {"in_channels", "topk", "label_smooth_val", "mode"}
+#: What follows from the rest here without being said: types, first weights, the head's width, loss and top-k.
+_SETTLED = {"type", "init_cfg", "in_channels", "topk", "label_smooth_val", "mode"}
+
+#: What can be said as long as it says this.
+_FIXED = {
+    "use_performer": False,
+    "with_cls_token": True,
+    "final_norm": True,
+    "qkv_bias": False,
+    "interpolate_mode": "bicubic",
+    "eps": 1e-5,
+}
+
+
+def _mlp_ratio(hidden_dim: Any, embed_dim: Any) -> Any:
+    """Return the ratio that makes an encoder MLP `hidden_dim` wide."""
+    if not isinstance(hidden_dim, int) or not isinstance(embed_dim, int) or embed_dim < 1:
+        raise ConfigError("backbone: feedforward_channels is a number with embed_dims beside it; or give mlp_ratio")
+    ratio = hidden_dim / embed_dim
+    return ratio if int(embed_dim * ratio) == hidden_dim else math.nextafter(ratio, math.inf)
 
 
 def _flat(prefix: str, values: dict[str, Any]) -> list[tuple[str, Any]]:

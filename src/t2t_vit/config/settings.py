@@ -11,16 +11,18 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid", validate_default=True)
+_STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]  # strict: True is no number
+Natural = Annotated[int, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 ImageSize = Count | tuple[Count, Count]
-SplitSize = tuple[Count, Count, Annotated[int, Field(ge=0)]]
-Range = tuple[NonNegative, NonNegative]
+SplitSize = tuple[Count, Count, Natural]
+Areas = tuple[Fraction, Fraction]
+Ratios = tuple[Positive, Positive]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
@@ -88,7 +90,7 @@ class Data:
     val: str = "val"
     classes: Literal["auto", "folders", "imagenet"] = "auto"
     batch_size: Count = 64
-    num_workers: Annotated[int, Field(ge=0)] = 5
+    num_workers: Natural = 5
     pin_memory: bool = True
     persistent_workers: bool = True
 
@@ -131,13 +133,13 @@ class Augmentation:
         translate: Largest shift, as a part of the picture's side.
     """
 
-    crop_scale: Range = (0.08, 1.0)
-    crop_ratio: Range = (3 / 4, 4 / 3)
+    crop_scale: Areas = (0.08, 1.0)
+    crop_ratio: Ratios = (3 / 4, 4 / 3)
     hflip: Fraction = 0.5
     interpolation: Interpolation = "bicubic"
     rand_augment: str | None = "rand-m9-n2-mstd0.5-inc1"
     erase_prob: Fraction = 0.25
-    erase_area: Range = (0.02, 1 / 3)
+    erase_area: Areas = (0.02, 1 / 3)
     mixup: NonNegative = 0.8
     cutmix: NonNegative = 1.0
     rotate: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
@@ -148,7 +150,7 @@ class Augmentation:
         for name in ("crop_scale", "crop_ratio", "erase_area"):
             low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"{name} is ({low}, {high}); expected the smaller number first")
+                raise ValueError(f"augmentation.{name} is ({low}, {high}); expected the smaller number first")
         return self
 
 
@@ -189,10 +191,10 @@ class Schedule:
     """
 
     epochs: Count = 310
-    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    warmup_epochs: Natural = 10
     warmup_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
     min_lr: NonNegative = 1e-5
-    cooldown_epochs: Annotated[int, Field(ge=0)] = 10
+    cooldown_epochs: Natural = 10
     cooldown_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
 
 
@@ -226,7 +228,7 @@ class Runtime:
         validate: Evaluate at each checkpoint.
     """
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0
     device: str = "auto"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     label_smoothing: Rate = 0.1

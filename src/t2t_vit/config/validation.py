@@ -29,7 +29,8 @@ def validate_experiment(values: dict[str, Any], source: str) -> Experiment:
 def explain(error: ValidationError) -> str:
     """Return one line that says what is wrong, where, and what would be right."""
     problems: dict[str, str] = {}
-    for item in error.errors():
+    # Of what each member of a union has to say, the one that got furthest into the value knows most.
+    for item in sorted(error.errors(), key=lambda item: -len(item["loc"])):
         # Parts of the location that begin lower-case and are no index are settings; unions add type names after them.
         keys = [str(part) for part in item["loc"] if str(part).isidentifier()]
         dotted = ".".join([*_prefix(error.title), *keys])
@@ -58,6 +59,8 @@ def _say(item: Any, dotted: str) -> str:
     message = message[0].lower() + message[1:]
     if item["type"] == "value_error":
         return message
+    if item["type"] == "missing":
+        message = "it has too few values"
     return f"{dotted} is {item['input']!r}; {message.replace('input should be', 'expected')}"
 
 

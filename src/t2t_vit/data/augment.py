@@ -7,6 +7,8 @@ Source: timm, `data/transforms_factory.py`; MMPretrain, `configs/_base_/datasets
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,10 @@ from timm.data.random_erasing import RandomErasing
 from torchvision import transforms
 
 from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.errors import ConfigError
+
+#: timm's operations on colours that refuse pictures with an alpha channel.
+_ON_COLOURS_ALONE = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize")
 
 
 class Augment:
@@ -36,6 +42,9 @@ class Augment:
         erase_area: Erased part of the picture.
         rotate: Largest rotation in degrees.
         translate: Largest shift, as a part of the side.
+
+    Raises:
+        ConfigError: timm does not know the policy.
     """
 
     def __init__(
@@ -103,7 +112,16 @@ class Mix:
         )
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mixed `images` (B, C, H, W; B even) and soft targets (B, K) of `labels` (B,)."""
+        """Return mixed `images` (B, C, H, W; B even) and soft targets (B, K) of `labels` (B,).
+
+        Raises:
+            ConfigError: B is odd: a data set of one image leaves a batch of one.
+        """
+        if len(images) % 2:
+            raise ConfigError(
+                f"a batch has {len(images)} images and Mixup and CutMix pair them; take more images, "
+                "or switch both off with augmentation.mixup=0 augmentation.cutmix=0"
+            )
         mixed, targets = self._mix(images, labels)
         return mixed, targets
 
@@ -122,18 +140,35 @@ def _rand_augment(policy: str, side: int, fill: tuple[int, ...], resample: Any) 
     hparams = {
         "translate_const": int(side * 0.45),
         "img_mean": fill if len(fill) > 1 else fill[0],
-        "interpolation": getattr(Image.Resampling, resample.name),
+        "interpolation": getattr(Image.Resampling, _affine_filter(resample).name),
     }
-    augment = rand_augment_transform(policy, hparams)
+    try:
+        augment = rand_augment_transform(policy, hparams)
+    except (AssertionError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"augmentation.rand_augment is {policy!r}, which timm does not take ({error!r}); "
+            "expected a policy such as 'rand-m9-n2-mstd0.5-inc1'"
+        ) from None
     for operation in augment.ops:
         # At its strongest, one draw in 640 of the recipe, timm asks for 0 bits, which Pillow 13 refuses.
         if operation.name.startswith("Posterize"):
             operation.aug_fn = _posterize
+        if operation.name.startswith(_ON_COLOURS_ALONE):
+            operation.aug_fn = partial(_on_colours, operation.aug_fn)
     return augment
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
+
+
+def _on_colours(operation: Callable[..., Image.Image], image: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:
+    """Return `operation` on the colours of `image`; an alpha channel stays as it is."""
+    if image.mode != "RGBA":
+        return operation(image, *args, **kwargs)
+    changed = operation(image.convert("RGB"), *args, **kwargs)
+    changed.putalpha(image.getchannel("A"))
+    return changed
 
 
 def _affine_filter(resample: Any) -> Any:

@@ -5,6 +5,7 @@ K classes.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -199,6 +200,8 @@ def _labels(
 
 def _images(root: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
     samples: list[Any] = make_dataset(str(root), label_of, extensions=SUFFIXES, allow_empty=True)
+    # Other systems leave files such as ._cat.jpg and .thumbnails/cat.jpg among the images.
+    samples = [sample for sample in samples if f"{os.sep}." not in sample[0].removeprefix(str(root))]
     filled = {label for _, label in samples}
     empty = [name for name, label in label_of.items() if label not in filled]
     if empty:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from t2t_vit.errors import DatasetError
+
 
 class SampleKey(NamedTuple):
     """One training sample: the epoch decides its augmentation, the number its image."""
@@ -30,9 +32,16 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         seed: Of the run.
         rank: Which of the processes this is.
         world_size: How many processes share a global batch.
+
+    Raises:
+        DatasetError: There are fewer images than processes.
     """
 
     def __init__(self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        if num_samples < world_size:
+            raise DatasetError(
+                f"{num_samples} training images cannot be shared by {world_size} processes; start fewer processes"
+            )
         self.num_samples = num_samples
         # Even, as Mixup pairs images.
         self.batch_size = min(batch_size, max(num_samples // world_size // 2 * 2, 1))

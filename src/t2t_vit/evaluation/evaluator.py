@@ -56,9 +56,9 @@ class _Collected:
         for name, value in values.items():
             self.columns.setdefault(name, []).append(value.cpu())
 
-    def get(self, name: str) -> np.ndarray[Any, Any]:
-        parts = self.columns.get(name)
-        array: np.ndarray[Any, Any] = torch.cat(parts).numpy() if parts else np.empty(0, dtype=np.int64)
+    def get(self, name: str, empty: torch.Tensor) -> np.ndarray[Any, Any]:
+        """Return column `name`, or `empty` where there was no batch."""
+        array: np.ndarray[Any, Any] = torch.cat(self.columns.get(name, [empty])).numpy()
         return array
 
 
@@ -108,11 +108,13 @@ def evaluate(
                 raise EvaluationStopped
     finally:
         model.train(was_training)
+    none = torch.empty(0, dtype=torch.int64)
     return Evaluation(
         metrics=metrics.compute(),
         confusion=metrics.confusion_matrix().numpy(),
-        **{name: collected.get(name) for name in ("indices", "labels", "predictions", "top_scores")},
-        scores=collected.get("scores") if keep_scores else None,
+        **{name: collected.get(name, none) for name in ("indices", "labels", "predictions")},
+        top_scores=collected.get("top_scores", torch.empty(0)),
+        scores=collected.get("scores", torch.empty(0, num_classes)) if keep_scores else None,
     )
 
 

@@ -48,7 +48,7 @@ def measure_complexity(model: T2TViT, img_size: tuple[int, int] | None = None) -
     twin = copy.deepcopy(model).to("meta").eval()
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.native_layer_norm: _layer_norm_operations})
     with torch.no_grad(), counter:
-        twin(torch.empty(1, model.in_chans, height, width, device="meta"))
+        twin(torch.empty(1, model.in_chans, height, width, device="meta", dtype=model.cls_token.dtype))
     attention = sum(
         operations
         for operator, operations in counter.get_flop_counts()["Global"].items()

@@ -119,8 +119,8 @@ class T2TViT(nn.Module):
             raise ConfigError(f"num_classes is {num_classes}; expected 0 (no head) or more")
         if embed_dim % num_heads:
             raise ConfigError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
-        if not soft_splits:
-            raise ConfigError("soft_splits is empty; expected at least one (kernel, stride, padding)")
+        if int(embed_dim * mlp_ratio) < 1:
+            raise ConfigError(f"mlp_ratio is {mlp_ratio}; of embed_dim {embed_dim} it leaves the MLP no width")
         for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
             if not 0.0 <= rate < 1.0:
                 raise ConfigError(f"{name} is {rate}; expected 0 or more and less than 1")
@@ -130,14 +130,14 @@ class T2TViT(nn.Module):
                 + nearest(str(out_type), get_args(OutType))
             )
 
-        self.img_size = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
+        self.img_size = _height_width(img_size)
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.embed_dim = embed_dim
         self.out_type = out_type
         self.out_indices = _layer_indices(out_indices, depth)
 
-        self.tokens_to_token = TokensToToken(in_chans, embed_dim, token_dim, [SplitSize(*size) for size in soft_splits])
+        self.tokens_to_token = TokensToToken(in_chans, embed_dim, token_dim, _split_sizes(soft_splits))
         self.grid_size = self.tokens_to_token.grids(*self.img_size)[-1]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed: torch.Tensor
@@ -241,8 +241,26 @@ def _check_positive(**values: int) -> None:
             raise ConfigError(f"{name} is {value}; expected 1 or more")
 
 
+def _height_width(img_size: Any) -> tuple[int, int]:
+    sides = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise ConfigError(f"img_size is {img_size!r}; expected pixels, or (height, width) in pixels")
+    return (sides[0], sides[1])
+
+
+def _split_sizes(soft_splits: Any) -> list[SplitSize]:
+    if not soft_splits:
+        raise ConfigError("soft_splits is empty; expected at least one (kernel, stride, padding)")
+    for size in soft_splits:
+        if len(size) != 3 or min(size[:2]) < 1 or size[2] < 0:
+            raise ConfigError(f"soft_splits has {size!r}; expected (kernel, stride, padding): 1, 1 and 0 or more")
+    return [SplitSize(*size) for size in soft_splits]
+
+
 def _layer_indices(indices: int | Sequence[int], depth: int) -> tuple[int, ...]:
     wanted = cast("Sequence[int]", [indices] if isinstance(indices, int) else indices)
+    if not wanted:
+        raise ConfigError(f"out_indices is empty; expected one or more of {-depth} to {depth - 1}")
     for i in wanted:
         if not -depth <= i < depth:
             raise ConfigError(f"out_indices has {i}; expected {-depth} to {depth - 1} in a model of {depth} layers")
