@@ -274,9 +274,10 @@ def _take_weights(model: T2TViT, state: dict[str, torch.Tensor], checkpoint: Che
         state["head.bias"] = torch.zeros(wanted["head.bias"])
     problems = _differences(wanted, state)
     if problems:
+        made_with = checkpoint.path.with_name("experiment.json")
         raise CheckpointError(
             f"{checkpoint.path} ({checkpoint.layout}) does not fit this model: {'; '.join(problems)}. "
-            "Name the model that the file was made with"
+            f"Name the model{f' ({made_with})' if made_with.is_file() else ''} that the file was made with"
             + (", or give num_classes to get a new head" if any("head.weight" in p for p in problems) else "")
         )
     model.load_state_dict(state, assign=True)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from t2t_vit.config import Data, Experiment, experiment_from_json, experiment_to_json
+from t2t_vit.config import Data, Experiment, Schedule, experiment_from_json, experiment_to_json
 from t2t_vit.data.augment import Augment, Mix, seed_everything
 from t2t_vit.data.datasets import Digits, EvaluationSet, ImageFolder, ImageSet, TrainingSet
 from t2t_vit.data.loaders import evaluation_loader, training_loader
@@ -83,8 +83,8 @@ def train(
     *,
     resume: str | Path | None = None,
     launcher: Launcher = "none",
-) -> Path:
-    """Train `experiment` in `work_dir` and return the last checkpoint.
+) -> Path | None:
+    """Train `experiment` in `work_dir` and return the last checkpoint; None in other processes than the main one.
 
     Args:
         experiment: What to train.
@@ -101,17 +101,19 @@ def train(
     """
     folder = Path(work_dir)
     device = find_device(experiment.runtime.device)
-    start = _resume_point(folder, resume, experiment.runtime.keep_checkpoints)
-    with process_group(launcher, device) as process, StopRequest() as stop:
+    start = resume_point(folder, resume)
+    with process_group(launcher, device) as process:
         device = process.device(device)
         images, val_images, num_classes = _training_images(experiment)
-        experiment = _settled(experiment, num_classes, process.world_size)
+        settled = dataclasses.replace(experiment.model, num_classes=num_classes)
+        experiment = dataclasses.replace(experiment, model=settled)
+        content = read_training_state(start) if start is not None else None
         if process.is_main:
+            _warn_of_short_schedule(experiment.schedule)
             _write_about(folder, experiment)
         seed_everything(experiment.runtime.seed)
-        model = _starting_model(experiment).to(device)
+        model = (_starting_model(experiment) if content is None else build_model(experiment)).to(device)
         model.classes = images.classes
-        content = read_training_state(start) if start is not None else None
         batches = ShuffledBatches(
             len(images), experiment.data.batch_size, experiment.runtime.seed, process.rank, process.world_size
         )
@@ -122,6 +124,7 @@ def train(
             total_steps=experiment.schedule.epochs * batches.steps_per_epoch,
         )
         with log:
+            stop = StopRequest()
             trainer = _trainer(experiment, folder, model, images, val_images, batches, process, device, log, stop)
             if content is not None:
                 trainer.resume(content)
@@ -131,8 +134,11 @@ def train(
                 f"{len(images)} images of {num_classes} classes, {trainer.total_steps} steps on "
                 f"{process.world_size} × {device}, in {folder}"
             )
-            trainer.run()
+            with stop:
+                trainer.run()
         last = trainer.checkpoints.last()
+    if not process.is_main:
+        return None
     if last is None:
         raise TrainingError(f"{folder} has no checkpoint after training; was it emptied meanwhile?")
     return last
@@ -218,6 +224,40 @@ def stored_experiment(work_dir: str | Path) -> Experiment:
         raise ConfigError(f"{work_dir} holds no run: cannot read {path} ({error.strerror})") from None
 
 
+def resume_point(work_dir: str | Path, resume: str | Path | None) -> Path | None:
+    """Return the checkpoint that `train` goes on from with this `resume`, None if it begins.
+
+    Raises:
+        TrainingError: There is a run already and `resume` is None, or there is nothing to resume.
+    """
+    folder = Path(work_dir)
+    last = CheckpointFolder(folder, keep=1).last()
+    if resume is None:
+        if last is not None:
+            raise TrainingError(
+                f"{folder} holds a run already ({last.name}); go on with it by --resume, "
+                "or name another place with --work-dir"
+            )
+        return None
+    if resume == "auto":
+        return last
+    if resume == "last":
+        if last is None:
+            raise TrainingError(f"there is nothing to resume: {folder} has no checkpoint")
+        return last
+    return Path(resume)
+
+
+def resumed_experiment(checkpoint: Path) -> Experiment:
+    """Return the settings of the run that wrote `checkpoint`.
+
+    Raises:
+        CheckpointError: It is missing, damaged or not of training.
+        ConfigError: The settings in it are damaged.
+    """
+    return experiment_from_json(read_training_state(checkpoint)["experiment"], str(checkpoint))
+
+
 def _trainer(
     experiment: Experiment,
     folder: Path,
@@ -261,11 +301,12 @@ def _trainer(
             ).metrics
 
     schedule = dataclasses.asdict(experiment.schedule)
+    lr = _learning_rate(experiment, process.world_size)
     return Trainer(
         model=model,
         ema=build_ema(model, experiment.ema.decay, experiment.ema.warmup) if experiment.ema.enabled else None,
-        optimizer=build_optimizer(model, optimizer.lr, optimizer.weight_decay, optimizer.betas, optimizer.eps),
-        schedule=WarmupCosineCooldown(lr=optimizer.lr, steps_per_epoch=batches.steps_per_epoch, **schedule),
+        optimizer=build_optimizer(model, lr, optimizer.weight_decay, optimizer.betas, optimizer.eps),
+        schedule=WarmupCosineCooldown(lr=lr, steps_per_epoch=batches.steps_per_epoch, **schedule),
         scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
         batches=batches,
         loader=training_loader(training_set, batches, **_loading(experiment.data)),
@@ -306,44 +347,27 @@ def _training_images(experiment: Experiment) -> tuple[ImageSet, ImageSet | None,
     return images, val_images, num_classes
 
 
-def _settled(experiment: Experiment, num_classes: int, world_size: int) -> Experiment:
-    """Return `experiment` with what the data and the machine decide: the classes, the scaled learning rate."""
-    optimizer, schedule = experiment.optimizer, experiment.schedule
-    if optimizer.auto_scale_lr:
-        scale = experiment.data.batch_size * world_size / optimizer.base_batch_size
-        optimizer = dataclasses.replace(optimizer, lr=optimizer.lr * scale, auto_scale_lr=False)
+def _learning_rate(experiment: Experiment, world_size: int) -> float:
+    """Return the rate after warm-up, scaled to the batch of all devices where that is asked for."""
+    optimizer = experiment.optimizer
+    if not optimizer.auto_scale_lr:
+        return optimizer.lr
+    return optimizer.lr * experiment.data.batch_size * world_size / optimizer.base_batch_size
+
+
+def _warn_of_short_schedule(schedule: Schedule) -> None:
     if schedule.epochs > 1 and schedule.epochs <= schedule.warmup_epochs + schedule.cooldown_epochs:
         _log.warning(
             "%d epochs end before the learning rate has gone through its %d epochs of warm-up and %d of cool-down; "
             "lower schedule.warmup_epochs and schedule.cooldown_epochs",
             schedule.epochs, schedule.warmup_epochs, schedule.cooldown_epochs,
         )  # fmt: skip
-    model = dataclasses.replace(experiment.model, num_classes=num_classes)
-    return dataclasses.replace(experiment, model=model, optimizer=optimizer)
 
 
 def _starting_model(experiment: Experiment) -> T2TViT:
     if experiment.model.pretrained is None:
         return build_model(experiment)
     return load_model(experiment, weights_file(experiment.model.pretrained), new_head=True)
-
-
-def _resume_point(folder: Path, resume: str | Path | None, keep: int) -> Path | None:
-    last = CheckpointFolder(folder, keep).last() if folder.is_dir() else None
-    if resume is None:
-        if last is not None:
-            raise TrainingError(
-                f"{folder} holds a run already ({last.name}); go on with it by --resume, "
-                "or name another place with --work-dir"
-            )
-        return None
-    if resume == "auto":
-        return last
-    if resume == "last":
-        if last is None:
-            raise TrainingError(f"there is nothing to resume: {folder} has no checkpoint")
-        return last
-    return Path(resume)
 
 
 def _loading(data: Data) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def _expanded(arguments: list[str]) -> Iterator[str]:
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
-        if argument == "--cfg-options":
+        if argument == "--cfg-options" and rest and not rest[0].startswith("-"):
             while rest and not rest[0].startswith("-"):
                 yield from (argument, rest.pop(0))
         elif argument == "--resume":

@@ -19,7 +19,9 @@ def test(
         Path | None, typer.Option(help="Where the metrics go; default work_dirs/<config name>.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write predictions or metrics here: .json, .csv or .pkl.")] = None,
-    out_item: Annotated[Literal["metrics", "pred"], typer.Option(help="What --out has.")] = "pred",
+    out_item: Annotated[
+        Literal["metrics", "pred"] | None, typer.Option(help="What --out has; default pred.")
+    ] = None,
     cfg_options: Annotated[
         list[str] | None, typer.Option(help="Settings over the config's.", metavar="KEY=VALUE ...")
     ] = None,
@@ -43,6 +45,8 @@ def test(
     from t2t_vit.hub import weights_file
     from t2t_vit.run import test as run_test
 
+    if out_item is not None and out is None:
+        raise typer.BadParameter("it says what --out has, and there is no --out", param_hint="--out-item")
     experiment = read_config(config, cfg_options)
     if no_pin_memory:
         experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, pin_memory=False))
@@ -59,7 +63,7 @@ def test(
             weights_file(checkpoint),
             weights=weights,
             flip=tta,
-            keep_scores=out is not None and out_item == "pred",
+            keep_scores=out is not None and out_item != "metrics",
             launcher=launcher,
             on_batch=advance,
         )

@@ -39,12 +39,17 @@ def train(
     ] = "none",
 ) -> None:
     """Train what a config says; checkpoints, logs and curves go into the work folder."""
-    from t2t_vit.cli.settings import read_config, with_amp
+    from t2t_vit.cli.settings import read_config, resumed_config, with_amp
     from t2t_vit.engine.stopping import TrainingStopped
+    from t2t_vit.run import resume_point
     from t2t_vit.run import train as run_training
     from t2t_vit.visualization.curves import plot_curves
 
+    folder = work_dir or Path("work_dirs") / Path(config).stem
     experiment = read_config(config, cfg_options)
+    start = resume_point(folder, resume)
+    if start is not None:
+        experiment = resumed_config(start, experiment, cfg_options)
     runtime, data, optimizer = experiment.runtime, experiment.data, experiment.optimizer
     if no_validate:
         runtime = dataclasses.replace(runtime, validate=False)
@@ -57,10 +62,10 @@ def train(
     experiment = dataclasses.replace(experiment, runtime=runtime, data=data, optimizer=optimizer)
     if amp:
         experiment = with_amp(experiment)
-    folder = work_dir or Path("work_dirs") / Path(config).stem
     try:
         last = run_training(experiment, folder, resume=resume, launcher=launcher)
     except TrainingStopped as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(stopped.status) from None
-    typer.echo(f"last checkpoint: {last}\ncurves: {plot_curves(folder / 'log.jsonl', folder / 'curves.png')}")
+    if last is not None:
+        typer.echo(f"last checkpoint: {last}\ncurves: {plot_curves(folder / 'log.jsonl', folder / 'curves.png')}")

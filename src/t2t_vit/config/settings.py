@@ -110,8 +110,18 @@ class Preprocessing:
     crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
     crop_mode: Literal["center", "squash"] = "center"
     interpolation: Interpolation = "bicubic"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    mean: tuple[NonNegative, ...] = (0.485, 0.456, 0.406)
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
+
+    @model_validator(mode="after")
+    def _white_is_one(self) -> Preprocessing:
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if max(values, default=0.0) > 1.0:
+                raise ValueError(
+                    f"preprocessing.{name} is {values}; white is 1 here: divide by 255 what was meant for white at 255"
+                )
+        return self
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import torch
@@ -38,7 +39,15 @@ def _options(num_workers: int, pin_memory: bool, persistent_workers: bool) -> di
         "num_workers": num_workers,
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
+        "worker_init_fn": _leave_signals_to_the_run,
     }
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """Ignore what asks the run to stop: Ctrl-C reaches every process, and the run still needs its batch to save."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _cpu_count() -> int:

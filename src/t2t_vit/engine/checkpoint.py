@@ -89,7 +89,12 @@ class CheckpointFolder:
 
     def last(self) -> Path | None:
         """Return the newest checkpoint, None if there is none."""
-        return next(iter(self.newest_first()), None)
+        try:  # copying a folder gives its files new times, so what the run noted counts first
+            noted = self.folder / (self.folder / _LAST).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            noted = self.folder
+        found = self.newest_first()
+        return noted if noted in found else next(iter(found), None)
 
     def newest_first(self) -> list[Path]:
         """Return the checkpoints but for the best, the newest first."""

@@ -41,9 +41,7 @@ class RunLog:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         _drop_steps_after(self.folder / "log.jsonl", self._from_step)
-        self._board = SummaryWriter(
-            str(self.folder / "tensorboard"), purge_step=self._from_step + 1 if self._from_step else None
-        )
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._from_step + 1)
         if self.console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("time left"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,7 @@ class Trainer:
                 "epoch": self.state.step / self.steps_per_epoch,
                 "step": self.state.step,
                 "steps_per_epoch": self.steps_per_epoch,
+                "losses": self._meter.losses(),
             },
         )
 
@@ -207,18 +208,23 @@ class Trainer:
         """Go on from the `content` of a checkpoint that this class saved.
 
         Raises:
-            TrainingError: It belongs to another data set or batch size.
+            TrainingError: It belongs to another model, data set or batch size.
         """
         if content["steps_per_epoch"] != self.steps_per_epoch:
             raise TrainingError(
                 f"the checkpoint's run has {content['steps_per_epoch']} steps an epoch and this one {self.steps_per_epoch}: "
                 "the data set or the batch size is another"
             )
-        self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
+        try:
+            self.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"the checkpoint is of another model ({error}); resume with the settings that its run was started with"
+            ) from None
         self.scaler.load_state_dict(content["scaler"])
         self.state = TrainingState(**content["state"])
-        self._meter = _Meter(self.state.step)
+        self._meter = _Meter(self.state.step, [torch.tensor(loss, device=self.device) for loss in content["losses"]])
         if self.ema is not None:
             self.ema.module.load_state_dict(content["ema"] or content["model"])
             self.ema.n_averaged.fill_(self.state.step)
@@ -256,15 +262,19 @@ class Trainer:
 class _Meter:
     """Loss and speed since the last report; speed since the beginning for the time left."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, losses: Sequence[torch.Tensor] = ()) -> None:
         self._first_step = step
         self._begin = self._last = time.monotonic()
-        self._losses: list[torch.Tensor] = []
+        self._losses = list(losses)
         self._images = 0
 
     def add(self, loss: torch.Tensor, num_images: int) -> None:
         self._losses.append(loss)  # as it is: reading it would make the device wait
         self._images += num_images
+
+    def losses(self) -> list[float]:
+        """Return the losses since the last call of `take`."""
+        return [float(loss) for loss in self._losses]
 
     def skip(self) -> None:
         """Leave the time since the last call out of the speed."""

@@ -7,6 +7,7 @@ Source: Vaswani et al. 2017, section 3.5; official code, ``models/transformer_bl
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -16,11 +17,13 @@ def sinusoid_table(num_positions: int, dim: int) -> torch.Tensor:
 
     It is computed in float64 like the reference: in float32 the angles of late positions are off by 1e-5.
     """
-    position = torch.arange(num_positions, dtype=torch.float64).unsqueeze(1)
-    column = torch.arange(dim, dtype=torch.float64)
-    angle = position / torch.pow(10000.0, 2 * (column // 2) / dim)  # (N, D)
-    table = torch.where(column % 2 == 0, angle.sin(), angle.cos())
-    return table.unsqueeze(0).float()
+    # NumPy, as on the meta device torch would import its compiler for this, which takes a second.
+    position = np.arange(num_positions, dtype=np.float64)[:, None]
+    column = np.arange(dim)
+    angle = position / np.power(10000.0, 2 * (column // 2) / dim)  # (N, D)
+    table = np.where(column % 2 == 0, np.sin(angle), np.cos(angle))
+    # NumPy would give the new axis a stride of 0, over which DistributedDataParallel stumbles.
+    return torch.from_numpy(table.astype(np.float32)).unsqueeze(0)
 
 
 def resize_position_table(table: torch.Tensor, source: tuple[int, int], target: tuple[int, int]) -> torch.Tensor:

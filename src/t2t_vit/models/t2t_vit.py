@@ -153,6 +153,8 @@ class T2TViT(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights: truncated normal of 0.02 for matrices and the class token, zero biases."""
+        if self.cls_token.is_meta:  # there is nothing to draw, and torch takes a second to find that out
+            return
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):

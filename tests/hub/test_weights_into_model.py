@@ -1,0 +1,244 @@
+"""From a file or a URL into a model: what fits, what is computed or drawn anew, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from t2t_vit import Experiment, get_model, hub
+from t2t_vit.config import Model
+from t2t_vit.errors import CheckpointError, ConfigError, DownloadError, HashMismatchError
+from t2t_vit.models.position import resize_position_table, sinusoid_table
+from t2t_vit.weights import load
+from t2t_vit.weights.catalogue import CATALOGUE
+
+NAME = "t2t-vit-t-14_8xb64_in1k"
+
+
+@pytest.fixture
+def published_14(t2t_vit_14_file, monkeypatch):
+    """Have the catalogue say the hash of the stand-in for the published file; return the file."""
+    sha256 = hashlib.sha256(t2t_vit_14_file.read_bytes()).hexdigest()
+    entry = dataclasses.replace(CATALOGUE[NAME], sha256=sha256)
+    monkeypatch.setattr(hub, "CATALOGUE", {**CATALOGUE, NAME: entry})
+    monkeypatch.setattr(hub, "default_weights", lambda name: entry if name == entry.model else None)
+    return t2t_vit_14_file
+
+
+@pytest.mark.parametrize("name", [NAME, "t2t_vit_t_14"])
+def test_published_weights_come_from_a_mirror(name, published_14, serve, no_mirror, monkeypatch):
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", serve(published_14.parent))
+
+    model = get_model(name, pretrained=True)
+
+    wanted = torch.load(published_14, weights_only=True)["state_dict"]
+    assert torch.equal(model.head.weight, wanted["head.layers.head.weight"])
+    assert torch.equal(model.blocks[13].mlp.fc2.bias, wanted["backbone.encoder.13.ffn.layers.1.bias"])
+    assert [path.name for path in no_mirror.rglob("*.pth")] == [published_14.name]
+
+
+def test_published_weights_come_from_a_folder(published_14, no_mirror, monkeypatch):
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(published_14.parent))
+
+    assert get_model(NAME, pretrained=True).num_classes == 1000
+    assert not no_mirror.exists()
+
+
+def test_published_weights_come_from_where_url_mapping_says(published_14, serve, no_mirror):
+    for there in (f"{serve(published_14.parent)}/", f"{published_14.parent}/"):
+        assert get_model(NAME, pretrained=True, url_mapping=("https://.*/", there)).num_classes == 1000
+
+
+def test_a_file_with_another_hash_is_refused_wherever_it_comes_from(t2t_vit_14_file, no_mirror, monkeypatch):
+    there = ("https://.*/", f"{t2t_vit_14_file.parent}/")
+    with pytest.raises(HashMismatchError, match="not with f7378dd5"):
+        get_model(NAME, pretrained=True, url_mapping=there)
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(t2t_vit_14_file.parent))
+    with pytest.raises(HashMismatchError, match="not with f7378dd5"):
+        get_model(NAME, pretrained=True)
+
+
+def test_a_wrong_url_mapping_is_told(no_mirror):
+    with pytest.raises(ConfigError, match="no regular expression"):
+        get_model(NAME, pretrained=True, url_mapping=("(", ""))
+
+
+def test_without_a_network_the_url_and_the_place_for_the_file_are_told(no_mirror, monkeypatch):
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", "http://127.0.0.1:1")
+    with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:1/{NAME}.*Put the file at {no_mirror}"):
+        get_model(NAME, pretrained=True)
+
+
+def test_a_url_of_weights_is_fetched(save_as_published, tiny, images, serve, no_mirror):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    file = save_as_published(model)
+
+    loaded = get_model("t2t_vit_t_14", f"{serve(file.parent)}/{file.name}", **tiny)
+
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_a_model_without_published_weights_says_so(tiny):
+    for model in ("t2t-vit-digits_demo", Experiment(model=Model(**tiny))):
+        with pytest.raises(ConfigError, match=f"there are no published weights for .*{NAME}"):
+            get_model(model, pretrained=True)
+
+
+def test_the_file_decides_how_many_classes_there_are(save_as_published, tiny, images):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    file = save_as_published(model, CLASSES=["a", "b", "c", "d", "e"])
+
+    loaded = get_model(NAME, file, **tiny)
+
+    assert torch.equal(loaded(images), model(images))
+    assert loaded.classes == ("a", "b", "c", "d", "e")
+    assert not loaded.training
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_weights_of_a_file_are_in_memory_once(save_as_published, tiny, monkeypatch):
+    file = save_as_published(get_model("t2t_vit_t_14", **tiny))
+    read = {}
+
+    def remember(path):
+        checkpoint = original(path)
+        read.update(checkpoint.weights["raw"])
+        return checkpoint
+
+    original = load.read_checkpoint
+    monkeypatch.setattr(load, "read_checkpoint", remember)
+    model = get_model("t2t_vit_t_14", file, **tiny)
+
+    assert {name for name, value in model.state_dict().items() if value.data_ptr() != read[name].data_ptr()} == set()
+
+
+def test_another_number_of_classes_gets_a_new_head_and_says_so_once(save_as_published, tiny, images, caplog):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    file = save_as_published(model, CLASSES=["a", "b", "c", "d", "e"])
+
+    with caplog.at_level(logging.WARNING):
+        loaded = get_model("t2t_vit_t_14", file, **tiny, num_classes=10)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the head for 10 classes is newly initialised: {file} has another"
+    ]
+    assert loaded(images).shape == (2, 10)
+    assert loaded.classes is None
+    assert torch.equal(loaded.extract_feat(images)[0], model.extract_feat(images)[0])
+    assert 0.01 < loaded.head.weight.std() < 0.03
+    assert not loaded.head.bias.any()
+
+
+def test_the_same_number_of_classes_keeps_the_head(save_as_published, tiny, images, caplog):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    loaded = get_model("t2t_vit_t_14", save_as_published(model), **tiny, num_classes=5)
+
+    assert torch.equal(loaded(images), model(images))
+    assert not caplog.records
+
+
+def test_a_head_is_left_out_where_none_is_wanted(save_as_published, tiny, images):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    loaded = get_model("t2t_vit_t_14", save_as_published(model), **tiny, head=None)
+
+    assert torch.equal(loaded(images), model.extract_feat(images)[0])
+
+
+def test_a_config_that_settles_the_classes_refuses_a_file_with_others(save_as_published, tiny):
+    file = save_as_published(get_model("t2t_vit_t_14", **tiny, num_classes=5))
+    with pytest.raises(
+        CheckpointError,
+        match=r"head\.weight is \(5, 24\), expected \(3, 24\).*or give num_classes to get a new head",
+    ):
+        get_model(Experiment(model=Model(**tiny, num_classes=3)), file)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"depth": 2}, r"12 unexpected: blocks\.1\.|11 unexpected: blocks\.1\."),
+        ({"embed_dim": 48}, r"of another shape: .*is \(1, 1, 48\), expected \(1, 1, 24\)"),
+        ({"token_dim": 16}, r"of another shape: tokens_to_token\."),
+        ({"in_chans": 1}, r"tokens_to_token\.attention1.* of another shape|of another shape: tokens_to_token"),
+    ],
+    ids=str,
+)
+def test_weights_of_another_architecture_are_refused_with_keys_and_shapes(other, message, save_as_published, tiny):
+    file = save_as_published(get_model("t2t_vit_t_14", **{**tiny, **other}))
+    with pytest.raises(CheckpointError, match=message) as error:
+        get_model("t2t_vit_t_14", file, **tiny)
+    assert str(error.value).startswith(f"{file} (MMPretrain) does not fit this model: ")
+    assert "Name the model that the file was made with" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_position_table_is_computed(tiny, images, tmp_path):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    state = {key: value for key, value in model.state_dict().items() if key != "pos_embed"}
+    torch.save(state, tmp_path / "without.pth")
+
+    loaded = get_model("t2t_vit_t_14", tmp_path / "without.pth", **tiny)
+
+    assert torch.equal(loaded.pos_embed, sinusoid_table(17, 24))
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_the_position_table_is_interpolated_for_another_size(save_as_published, tiny):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    with torch.no_grad():
+        model.pos_embed.add_(1.0)  # what the file says counts, not what could be computed
+
+    loaded = get_model("t2t_vit_t_14", save_as_published(model), **{**tiny, "img_size": (48, 32)})
+
+    assert loaded.grid_size == (6, 4)
+    assert torch.equal(loaded.pos_embed, resize_position_table(model.pos_embed, (4, 4), (6, 4)))
+    assert loaded.preprocessing["img_size"] == (48, 32)
+
+
+def test_safetensors_are_read(tiny, images, tmp_path):
+    model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    save_file(model.state_dict(), tmp_path / "model.safetensors", {"classes": '["a", "b", "c", "d", "e"]'})
+
+    loaded = get_model("t2t_vit_t_14", tmp_path / "model.safetensors", **tiny)
+
+    assert torch.equal(loaded(images), model(images))
+    assert loaded.classes == ("a", "b", "c", "d", "e")
+
+
+def test_of_a_training_checkpoint_the_average_is_taken_unless_the_raw_weights_are_asked_for(tiny, images, tmp_path):
+    raw, ema = (get_model("t2t_vit_t_14", **tiny, num_classes=2) for _ in range(2))
+    torch.save(
+        {
+            "format": "t2t_vit.training",
+            "classes": ["cat", "dog"],
+            "model": raw.state_dict(),
+            "ema": ema.state_dict(),
+            "optimizer": {"state": {}, "param_groups": []},
+        },
+        tmp_path / "epoch_1.pth",
+    )
+
+    assert torch.equal(get_model("t2t_vit_t_14", tmp_path / "epoch_1.pth", **tiny)(images), ema(images))
+    loaded = get_model("t2t_vit_t_14", tmp_path / "epoch_1.pth", **tiny, weights="raw")
+    assert torch.equal(loaded(images), raw(images))
+    assert loaded.classes == ("cat", "dog")
+    with pytest.raises(ConfigError, match="it is 'ema' or 'raw'"):
+        get_model("t2t_vit_t_14", tmp_path / "epoch_1.pth", **tiny, weights="average")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "There is no weights file"), (b"", "is empty"), (b"hello there", "is a text file"), (b"PK\3\4x", "damaged")],
+    ids=["missing", "empty", "text", "cut off"],
+)
+def test_a_file_without_weights_is_told_in_one_line(content, message, tiny, tmp_path):
+    if content is not None:
+        (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as error:
+        get_model("t2t_vit_t_14", tmp_path / "x.pth", **tiny)
+    assert "\n" not in str(error.value)

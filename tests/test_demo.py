@@ -1,0 +1,39 @@
+"""The main job, as a stranger sees it: `make demo` is this command."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+
+@pytest.mark.slow
+def test_the_demo_trains_tests_predicts_and_draws_and_can_be_repeated(tmp_path):
+    for _ in range(2):
+        result = subprocess.run(
+            [sys.executable, "-m", "t2t_vit", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+    folder = tmp_path / "work_dirs/demo"
+    metrics = json.loads((folder / "test_metrics.json").read_text())
+    assert metrics["images"] == 359
+    assert metrics["accuracy/top1"] >= 98.5
+    assert f"{metrics['accuracy/top1']:.2f} % of the 359 held-out pictures right" in result.stdout
+    for name in ("curves", "confusion", "predictions", "attention"):
+        assert f"{name}.png" in result.stdout
+        assert min(Image.open(folder / f"{name}.png").size) > 300
+
+
+def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path):
+    mine = tmp_path / "thesis.txt"
+    mine.write_text("years of work")
+    result = subprocess.run(
+        [sys.executable, "-m", "t2t_vit", "demo", "--work-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "holds something else than a demo" in result.stderr
+    assert mine.read_text() == "years of work"

@@ -1,0 +1,68 @@
+"""What the package gives to users, and what importing it costs."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import t2t_vit
+
+PUBLIC = [
+    "Experiment",
+    "ImageClassificationInferencer",
+    "T2TViT",
+    "T2TViTError",
+    "get_model",
+    "inference_model",
+    "list_models",
+    "load_experiment",
+]
+
+
+def test_the_public_names_are_frozen():
+    assert sorted(t2t_vit.__all__) == PUBLIC
+    assert dir(t2t_vit) == sorted([*PUBLIC, "__version__"])
+    assert all(getattr(t2t_vit, name) is not None for name in PUBLIC)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 't2t_vit' has no attribute 'get_modle'"):
+        t2t_vit.get_modle  # noqa: B018
+
+
+def test_the_calls_have_mmpretrains_arguments():
+    def names(call):
+        return [name for name in inspect.signature(call).parameters if name != "self"]
+
+    assert names(t2t_vit.get_model)[:3] == ["model", "pretrained", "device"]
+    assert "url_mapping" in names(t2t_vit.get_model)
+    assert names(t2t_vit.list_models) == ["pattern", "exclude_patterns", "task"]
+    assert names(t2t_vit.inference_model)[:2] == ["model", "image"]
+    assert names(t2t_vit.ImageClassificationInferencer)[:4] == ["model", "pretrained", "device", "classes"]
+    assert names(t2t_vit.ImageClassificationInferencer.__call__)[:2] == ["inputs", "batch_size"]
+    assert names(t2t_vit.T2TViT.extract_feat) == ["x", "stage"]
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import t2t_vit", {"torch", "numpy", "typer", "pydantic"}),
+        ("from t2t_vit.cli import main; main(['--help'])", {"torch", "numpy", "PIL"}),
+        ("from t2t_vit.cli import main; main(['train', '--help'])", {"torch", "numpy", "PIL"}),
+        (
+            "from t2t_vit import get_model, ImageClassificationInferencer as I; import numpy as np;"
+            "I('t2t_vit_t_14', False, img_size=32, depth=1)(np.zeros((32, 32, 3), np.uint8))",
+            {"torchvision", "timm", "matplotlib", "sklearn", "tensorboard", "torchmetrics", "typer"},
+        ),
+    ],
+    ids=["import", "help", "train --help", "predict"],
+)
+def test_importing_stays_light(code, absent):
+    script = f"try:\n    {code}\nexcept SystemExit: pass\nimport sys; print('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert "t2t_vit" in loaded
+    assert not loaded & absent
