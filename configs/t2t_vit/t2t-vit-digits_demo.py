@@ -20,6 +20,7 @@ from t2t_vit.config import (
 experiment = Experiment(
     model=Model(
         name="t2t_vit_t_14",
+        num_classes=10,
         img_size=32,
         in_chans=1,
         soft_splits=((7, 2, 3), (3, 2, 1), (3, 2, 1)),

@@ -71,8 +71,9 @@ class ImageClassificationInferencer:
         **kwargs: Any,
     ) -> None:
         if isinstance(model, T2TViT):
-            if kwargs:
-                raise ConfigError(f"{', '.join(kwargs)}: a model that is built already takes no settings")
+            if kwargs or not isinstance(pretrained, bool | None):
+                given = ", ".join(kwargs) or f"pretrained={str(pretrained)!r}"
+                raise ConfigError(f"{given}: a model that is built already takes no settings; give them to get_model")
             self.model = model.eval() if device is None else model.to(find_device(device)).eval()
         else:
             self.model = get_model(model, pretrained, device, **kwargs)
@@ -97,8 +98,8 @@ class ImageClassificationInferencer:
             ImageError: An image is missing, corrupt or of no known kind, or a folder has none.
             ConfigError: `batch_size` is below 1.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; expected 1 or more")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more")
         images = (self.load(source, channel_order) for source in list_inputs(inputs))
         return [prediction for batch in _batches(images, batch_size) for prediction in self._predict(batch)]
 

@@ -158,7 +158,11 @@ PYTHON = {
     "error without words": ("raise ValueError", 2, "ValueError: no message"),
     "exit": ("import sys\nsys.exit(3)", 3, "SystemExit: 3"),
     "missing module": ("import nothing_like_it", 2, "ModuleNotFoundError: No module named 'nothing_like_it'"),
-    "nothing bound": ("experience = Experiment()", None, "binds nothing to the name 'experiment'; expected experiment ="),
+    "nothing bound": (
+        "experience = Experiment()",
+        None,
+        "binds nothing to the name 'experiment'; expected experiment =",
+    ),
     "another thing bound": ("experiment = 'model'", None, "binds a str to the name 'experiment'"),
     "class bound": ("experiment = Experiment", None, "binds a type to the name 'experiment'"),
 }

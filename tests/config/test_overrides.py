@@ -152,7 +152,7 @@ def test_wrong_option_is_told_in_one_line(option, message):
 
 def test_batch_that_cannot_be_mixed_is_refused_only_where_it_is_mixed():
     assert changed("data.batch_size=63") == {"data.batch_size": 63}
-    with pytest.raises(ConfigError, match="data.batch_size is 63; Mixup and CutMix pair images"):
+    with pytest.raises(ConfigError, match=r"data\.batch_size is 63; Mixup and CutMix pair images"):
         apply_overrides(Experiment(data=Data(batch_size=64)), ["train_dataloader.batch_size=63"])
 
 

@@ -319,7 +319,8 @@ def _why_unidentified(name: str, data: bytes) -> str:
     """Say what stands where an image should."""
     if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"hevc", b"mif1", b"msf1"}:
         return f"{name} is a HEIF picture, which Pillow does not read; convert it to JPEG."
-    kinds = [kind for kind, (_, accepts) in Image.OPEN.items() if accepts and accepts(data[:16]) is True]
+    start = data[:16].ljust(16, b"\0")  # Pillow's plugins unpack numbers from it
+    kinds = [kind for kind, (_, accepts) in Image.OPEN.items() if accepts and accepts(start) is True]
     if kinds:
         return f"{name} begins as {kinds[0]}, but its header is corrupt or of a kind that Pillow does not read."
     beginning = data[:40].decode("ascii", errors="backslashreplace")

@@ -28,6 +28,9 @@ def read_url(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
             data: bytes = response.read(MAX_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ImageError(f"cannot fetch the image {url}: the server answered {error.code} {error.reason}") from None
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise ImageError(f"cannot fetch the image {url}: {getattr(error, 'reason', None) or error}") from None
     if len(data) > MAX_BYTES:

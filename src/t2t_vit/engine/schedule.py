@@ -46,6 +46,6 @@ class WarmupCosineCooldown:
         min_lr = min(self.min_lr, self.lr)
         lr = min_lr + (self.lr - min_lr) * (1 + math.cos(math.pi * position)) / 2
         cooling = epoch >= self.warmup_epochs + cosine_epochs
-        # MMEngine's constant scheduler ends one epoch early, and the published recipe with it.
+        # MMEngine's constant scheduler ends one epoch early, and MMPretrain 1.x's recipe with it.
         is_last = epoch == self.epochs - 1
         return lr * self.cooldown_factor if cooling and not is_last else lr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -22,10 +23,11 @@ class TrainingStopped(BaseException):
 
 
 class StopRequest:
-    """Remembers the first stop signal while in its `with` block; a second Ctrl-C interrupts at once."""
+    """Remembers the first stop signal while in its `with` block; a second Ctrl-C a second later interrupts at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._heard = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -46,6 +48,8 @@ class StopRequest:
         return 130 if self.signal == signal.SIGINT else 143
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
+        if self.signal is None:
+            self.signal, self._heard = number, time.monotonic()
+        # torchrun sends on what the terminal has sent already: within a second it is the same Ctrl-C.
+        elif number == signal.SIGINT and time.monotonic() - self._heard > 1:
             raise KeyboardInterrupt
-        self.signal = number

@@ -5,7 +5,8 @@ Two counts of multiply-accumulate operations (MACs) are in use for transformers;
 - without the two attention products (q·k and weights·v), as OpenMMLab's pages count;
 - with them, as the paper counts.
 
-Layer normalization is counted with five operations an element, half of them MACs, which is what both counts have.
+Layer normalization is counted with five operations an element, half of them MACs, which gives the published figures to
+the last digit.
 """
 
 from __future__ import annotations

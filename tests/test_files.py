@@ -1,0 +1,81 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from t2t_vit.files import write_text, written_whole
+
+
+def test_file_appears_at_the_end_and_its_folder_with_it(tmp_path):
+    path = tmp_path / "a" / "b" / "run.json"
+    with written_whole(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".json"
+        temporary.write_text("new", encoding="utf-8")
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_older_file_is_replaced_at_once(tmp_path):
+    path = tmp_path / "run.json"
+    write_text(path, "old")
+    with written_whole(path) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "old"
+    assert path.read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("older", [None, "old"])
+def test_failure_leaves_the_older_file_and_nothing_temporary(tmp_path, error, older):
+    path = tmp_path / "run.json"
+    if older is not None:
+        path.write_text(older, encoding="utf-8")
+
+    def write():
+        with written_whole(path) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert [p.read_text(encoding="utf-8") for p in tmp_path.iterdir()] == ([] if older is None else [older])
+
+
+def test_failure_of_the_last_step_leaves_nothing_temporary(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_text(tmp_path / "run.json", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_content_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
+    """Else a power cut could leave an empty file under the final name."""
+    path, events = tmp_path / "run.json", []
+    flush, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append(("flush", path.exists())), flush(handle))[1])
+    monkeypatch.setattr(os, "replace", lambda *a, **k: (events.append(("rename", path.exists())), rename(*a, **k))[1])
+    write_text(path, "new")
+    assert [event for event in events if event[0] == "flush"] == [("flush", False), ("flush", True)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_others_may_read_it_as_far_as_the_umask_says(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "run.json", "new")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == mode
+
+
+def test_text_is_utf8_whatever_the_locale(tmp_path):
+    write_text(tmp_path / "run.txt", "×–é")
+    assert (tmp_path / "run.txt").read_bytes() == "×–é".encode()
