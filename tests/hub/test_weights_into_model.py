@@ -233,7 +233,7 @@ def test_of_a_training_checkpoint_the_average_is_taken_unless_the_raw_weights_ar
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "There is no weights file"), (b"", "is empty"), (b"hello there", "is a text file"), (b"PK\3\4x", "damaged")],
+    [(None, "There is no weights file"), (b"", "is empty"), (b"hello", "is a text file"), (b"PK\3\4x", "damaged")],
     ids=["missing", "empty", "text", "cut off"],
 )
 def test_a_file_without_weights_is_told_in_one_line(content, message, tiny, tmp_path):

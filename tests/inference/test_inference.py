@@ -86,9 +86,7 @@ def test_a_model_of_grey_images_takes_colour(settings, picture, rgb):
     model = get_model("t2t_vit_t_14", **settings, in_chans=1)
     grey = np.asarray(Image.fromarray(rgb).convert("L"))
 
-    np.testing.assert_allclose(
-        scores(inference_model(model, picture)), scores(inference_model(model, grey)), atol=1e-6
-    )
+    np.testing.assert_allclose(scores(inference_model(model, picture)), scores(inference_model(model, grey)), atol=1e-6)
 
 
 def test_exif_orientation_is_honoured(model, picture, expected, tmp_path):
@@ -162,7 +160,7 @@ def test_the_inferencer_takes_what_get_model_takes(settings, picture):
     assert len(scores(inferencer(picture)[0])) == 5
 
 
-def test_a_bare_model_of_another_mode_is_taken(settings, picture):
+def test_a_bare_model_is_evaluated_even_if_it_is_in_training_mode(settings, picture):
     model = T2TViT(**settings)
 
     first, second = (scores(inference_model(model, picture)) for _ in range(2))
@@ -170,7 +168,7 @@ def test_a_bare_model_of_another_mode_is_taken(settings, picture):
     assert np.array_equal(first, second)
 
 
-def test_the_channel_order_of_predictions_and_features_is_one(model, picture):
+def test_a_model_called_by_hand_gives_the_same(model, picture):
     """A model that is called by hand on the inferencer's tensor gives the inferencer's scores."""
     inferencer = ImageClassificationInferencer(model)
     x = inferencer.preprocess(inferencer.load(picture)).unsqueeze(0)
@@ -181,7 +179,7 @@ def test_the_channel_order_of_predictions_and_features_is_one(model, picture):
 
 
 def test_without_a_head_there_is_nothing_to_predict(settings, picture):
-    with pytest.raises(ConfigError, match="no head .*use extract_feat"):
+    with pytest.raises(ConfigError, match=r"no head .*use extract_feat"):
         inference_model(get_model("t2t_vit_t_14", **{**settings, "num_classes": 0}), picture)
 
 

@@ -40,7 +40,8 @@ def test_two_processes_train_and_test_as_one(recipe, tmp_path):
     assert output.count("last checkpoint:") == 1
     assert "2 × cpu" in output
     last = tmp_path / "run" / "epoch_2.pth"
-    assert [line["step"] for line in map(json.loads, (tmp_path / "run" / "log.jsonl").open()) if "lr" in line] == [2, 4]
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [2, 4]
 
     output = torchrun(TOOLS / "test.py", config, last, "--work-dir", tmp_path / "two", "--out", tmp_path / "two.pkl")
     assert output.count("9 images of 3 classes") == 1
@@ -55,9 +56,7 @@ def test_two_processes_train_and_test_as_one(recipe, tmp_path):
     np.testing.assert_allclose([p["pred_scores"] for p in predictions], alone.evaluation.scores, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("launcher", "command"), [("pytorch", "torchrun"), ("slurm", "srun"), ("mpi", "mpirun")]
-)
+@pytest.mark.parametrize(("launcher", "command"), [("pytorch", "torchrun"), ("slurm", "srun"), ("mpi", "mpirun")])
 def test_a_launcher_that_did_not_start_this_is_told(launcher, command, recipe, tmp_path):
     with pytest.raises(ConfigError, match=f"--launcher {launcher}: .* not set; start this command with {command}"):
         run.train(recipe(), tmp_path / "run", launcher=launcher)

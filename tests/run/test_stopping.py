@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
-TINY = (
-    "model.img_size=32 model.soft_splits=((7,2,3),(3,2,1),(3,2,1)) model.token_dim=8 model.embed_dim=24 model.depth=1 "
-    "model.num_heads=2 data.batch_size=4 runtime.log_interval=1 schedule.epochs=100000"
-).split()
+TINY = [
+    "model.img_size=32",
+    "model.soft_splits=((7,2,3),(3,2,1),(3,2,1))",
+    "model.token_dim=8",
+    "model.embed_dim=24",
+    "model.depth=1",
+    "model.num_heads=2",
+    "data.batch_size=4",
+    "runtime.log_interval=1",
+    "schedule.epochs=100000",
+]
 
 
 def start(folder: Path, pictures: Path, *options: str) -> subprocess.Popen[str]:

@@ -6,20 +6,22 @@ import dataclasses
 import json
 import logging
 import math
+import random
 import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from t2t_vit import run
 from t2t_vit.config import load_experiment
+from t2t_vit.data.datasets import TrainingSet
 from t2t_vit.engine.log import RunLog
 from t2t_vit.engine.stopping import TrainingStopped
 from t2t_vit.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from t2t_vit.hub import get_model
-
 
 
 def content(path: Path):
@@ -62,6 +64,22 @@ def signal_at(step: int, monkeypatch, number=signal.SIGINT):
             signal.raise_signal(number)
 
     monkeypatch.setattr(RunLog, "advance", advance_and_signal)
+
+
+def load_elsewhere(monkeypatch):
+    """Have the loading of pictures draw nothing from this process's generators, as if other processes did it."""
+    load = TrainingSet.__getitem__
+
+    def load_and_restore(self, key):
+        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        try:
+            return load(self, key)
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+
+    monkeypatch.setattr(TrainingSet, "__getitem__", load_and_restore)
 
 
 def test_a_run_leaves_everything_that_tells_what_happened(recipe, tmp_path):
@@ -112,7 +130,7 @@ def test_the_second_run_refuses_the_place_of_the_first_and_loses_nothing(recipe,
 
 
 def test_nothing_to_resume_is_an_error_and_auto_begins(recipe, tmp_path):
-    with pytest.raises(TrainingError, match="nothing to resume: .* has no checkpoint"):
+    with pytest.raises(TrainingError, match=r"nothing to resume: .* has no checkpoint"):
         run.train(recipe(), tmp_path / "run", resume="last")
     assert not (tmp_path / "run").exists()
     with pytest.raises(CheckpointError, match=r"no checkpoint .*gone\.pth to resume from"):
@@ -123,6 +141,7 @@ def test_nothing_to_resume_is_an_error_and_auto_begins(recipe, tmp_path):
 
 @pytest.mark.parametrize("step", [3, 4, 5, 7], ids=["mid-interval", "after a log line", "end of epoch", "epoch 2"])
 def test_a_resumed_run_is_bitwise_equal_to_an_uninterrupted_one(step, recipe, tmp_path, monkeypatch):
+    load_elsewhere(monkeypatch)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run.train(recipe(), whole)
 

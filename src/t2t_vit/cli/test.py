@@ -19,9 +19,7 @@ def test(
         Path | None, typer.Option(help="Where the metrics go; default work_dirs/<config name>.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write predictions or metrics here: .json, .csv or .pkl.")] = None,
-    out_item: Annotated[
-        Literal["metrics", "pred"] | None, typer.Option(help="What --out has; default pred.")
-    ] = None,
+    out_item: Annotated[Literal["metrics", "pred"] | None, typer.Option(help="What --out has; default pred.")] = None,
     cfg_options: Annotated[
         list[str] | None, typer.Option(help="Settings over the config's.", metavar="KEY=VALUE ...")
     ] = None,

@@ -212,8 +212,8 @@ class Trainer:
         """
         if content["steps_per_epoch"] != self.steps_per_epoch:
             raise TrainingError(
-                f"the checkpoint's run has {content['steps_per_epoch']} steps an epoch and this one {self.steps_per_epoch}: "
-                "the data set or the batch size is another"
+                f"the checkpoint's run has {content['steps_per_epoch']} steps an epoch and this one "
+                f"{self.steps_per_epoch}: the data set or the batch size is another"
             )
         try:
             self.model.load_state_dict(content["model"])

@@ -1,0 +1,213 @@
+"""`train` and `test` with each of MMPretrain's flags, and the scripts of `tools/` from another folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from t2t_vit import run
+from t2t_vit.cli import main
+from t2t_vit.config import load_experiment
+
+TOOLS = Path(__file__).parents[2] / "tools"
+NAME = "t2t-vit-t-14_8xb64_in1k"
+CONFIG = f"configs/t2t_vit/{NAME}.py"
+
+
+def test_the_scripts_work_from_another_folder(options, tmp_path):
+    def script(name, *arguments):
+        done = subprocess.run(
+            [sys.executable, TOOLS / name, CONFIG, *arguments],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    output = script("train.py", *options)
+    folder = Path("work_dirs") / NAME
+    assert output.endswith(f"last checkpoint: {folder / 'epoch_2.pth'}\ncurves: {folder / 'curves.png'}\n")
+    with Image.open(tmp_path / folder / "curves.png") as image:
+        assert image.width > 500
+
+    output = script("test.py", folder / "epoch_2.pth", *options)
+    assert "accuracy/top5              100.00 %" in output
+    assert output.endswith("6 images of 3 classes\n")
+    metrics = json.loads((tmp_path / folder / "test_metrics.json").read_text())
+    assert metrics["images"] == 6
+    assert metrics["checkpoint"] == str(folder / "epoch_2.pth")
+
+
+def test_the_digits_are_trained_on(command, tmp_path):
+    done = command("train", "t2t-vit-digits_demo", "--work-dir", tmp_path / "run", "--cfg-options", "schedule.epochs=1",
+                   "model.depth=1", "model.embed_dim=24", "model.token_dim=8", "data.batch_size=256",
+                   "model.soft_splits=((7,2,3),(3,2,1),(3,2,1))")  # fmt: skip
+    assert done.status == 0
+    assert "1438 images of 10 classes" in done.out
+    run_folder = tmp_path / "run"
+    done = command("test", run_folder / "experiment.json", run_folder / "epoch_1.pth", "--work-dir", tmp_path)
+    assert "359 images of 10 classes" in done.out
+
+
+def stored(folder: Path):
+    return run.stored_experiment(folder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        (["--amp"], ("runtime", "precision", "bfloat16")),
+        (["--no-validate"], ("runtime", "validate", False)),
+        (["--auto-scale-lr"], ("optimizer", "auto_scale_lr", True)),
+        (["--no-pin-memory"], ("data", "pin_memory", False)),
+        (["--no-persistent-workers"], ("data", "persistent_workers", False)),
+        (["--launcher", "none"], ("runtime", "validate", True)),
+        (["--cfg-options", "optim_wrapper.optimizer.weight_decay=0.1"], ("optimizer", "weight_decay", 0.1)),
+        (["--cfg-options=train_cfg.max_epochs=1"], ("schedule", "epochs", 1)),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_each_flag_of_train_reaches_the_run(flags, changed, command, options, tmp_path):
+    folder = tmp_path / "a run"
+    done = command("train", NAME, "--work-dir", folder, *options, *flags)
+
+    assert done.status == 0, done.err
+    section, name, value = changed
+    assert getattr(getattr(stored(folder), section), name) == value
+    assert (folder / "curves.png").is_file()
+
+
+def test_a_second_run_is_refused_and_a_resumed_one_goes_on(command, trained, options):
+    done = command("train", NAME, "--work-dir", trained, *options)
+    assert done.status == 1
+    assert "holds a run already (epoch_2.pth)" in done.err
+
+    for resume in (["--resume"], ["--resume", "auto"], ["--resume", trained / "epoch_2.pth"]):
+        done = command("train", NAME, "--work-dir", trained, *resume, *options)
+        assert done.status == 0, done.err
+        assert "resumed from " in done.out
+        assert done.err == ""
+
+
+def test_a_resumed_run_keeps_its_settings_where_the_options_are_left_out(command, options, tmp_path):
+    for steps in ("whole", "parts"):
+        epochs = 3 if steps == "whole" else 2
+        done = command("train", NAME, "--work-dir", tmp_path / steps, "--amp", *options, "optimizer.lr=0.003",
+                       f"schedule.epochs={epochs}")  # fmt: skip
+        assert done.status == 0, done.err
+
+    done = command("train", NAME, "--work-dir", tmp_path / "parts", "--resume", "--cfg-options", "schedule.epochs=3")
+
+    assert done.status == 0, done.err
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith("going on with the run's own model.img_size=32 (config: 224)")
+    assert "optimizer.lr=0.003 (config: 0.0005)" in done.err
+    assert "epochs" not in done.err.replace("warmup_epochs", "").replace("cooldown_epochs", "")
+    assert stored(tmp_path / "parts") == stored(tmp_path / "whole")
+    assert "epoch 3/3  evaluated" in done.out
+
+
+def test_auto_resume_begins_where_there_is_nothing(command, options, tmp_path):
+    done = command("train", NAME, "--work-dir", tmp_path / "run", "--resume", "auto", *options)
+    assert done.status == 0
+    assert "resumed" not in done.out
+
+
+@pytest.fixture
+def test_run(command, trained, options, tmp_path):
+    def start(*arguments):
+        return command("test", NAME, trained / "epoch_2.pth", "--work-dir", tmp_path / "tested", *options, *arguments)
+
+    return start
+
+
+def test_metrics_are_written_and_shown(test_run, tmp_path):
+    done = test_run("--out", tmp_path / "m.json", "--out-item", "metrics")
+    assert done.status == 0
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics == json.loads((tmp_path / "tested" / "test_metrics.json").read_text())
+    assert f"accuracy/top1            {metrics['accuracy/top1']:8.2f} %" in done.out
+    assert {"accuracy/top5", "single-label/precision", "single-label/recall", "single-label/f1-score"} <= set(metrics)
+
+
+@pytest.mark.parametrize("suffix", ["json", "pkl", "csv"])
+def test_predictions_are_written(suffix, test_run, pictures, tmp_path):
+    out = tmp_path / "sub folder" / f"p.{suffix}"
+    assert test_run("--out", out).status == 0
+    if suffix == "csv":
+        rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    else:
+        rows = pickle.loads(out.read_bytes()) if suffix == "pkl" else json.loads(out.read_text())
+        for row in rows:
+            assert np.argmax(row["pred_scores"]) == row["pred_label"]
+            assert max(row["pred_scores"]) == pytest.approx(row["pred_score"], abs=1e-6)
+    assert [row["img_path"] for row in rows] == sorted(str(path) for path in (pictures / "val").rglob("*.png"))
+    assert [int(row["gt_label"]) for row in rows] == [0, 0, 1, 1, 2, 2]
+
+
+def test_pictures_are_saved_at_the_interval(test_run, tmp_path):
+    assert test_run("--show-dir", tmp_path / "shown", "--interval", "4").status == 0
+    assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == ["000000_0.png", "000004_0.png"]
+
+
+@pytest.mark.parametrize("flags", ["--tta", "--amp", "--no-pin-memory", "--launcher none", "--weights raw"])
+def test_each_flag_of_test_is_understood(flags, test_run):
+    done = test_run(*flags.split())
+    assert done.status == 0, done.err
+    assert "6 images of 3 classes" in done.out
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+def test_pictures_are_shown_where_there_is_a_screen(test_run, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    from t2t_vit.cli import test_output
+
+    seconds = []
+    monkeypatch.setattr(test_output, "check_display", lambda: None)
+    monkeypatch.setattr(plt, "pause", seconds.append)
+    assert test_run("--show", "--wait-time", "0.5", "--interval", "3").status == 0
+    assert seconds == [0.5, 0.5]
+
+
+def test_weights_of_another_model_are_told_in_one_line(command, trained, pictures):
+    done = command("test", NAME, trained / "epoch_2.pth", "--cfg-options", f"data.root={pictures}")
+    assert done.status == 1
+    assert len(done.err.splitlines()) == 1
+    assert "does not fit this model" in done.err
+    assert f"Name the model ({trained / 'experiment.json'})" in done.err
+
+    done = command("test", trained / "experiment.json", trained / "epoch_2.pth", "--cfg-options", "data.dataset=digits")
+    assert done.status == 1
+    assert "the images have 10 classes" in done.err
+
+
+def test_a_stopped_run_has_the_signals_status(command, options, tmp_path, monkeypatch):
+    import signal
+
+    from t2t_vit.engine.log import RunLog
+
+    monkeypatch.setattr(RunLog, "advance", lambda *_: signal.raise_signal(signal.SIGINT))
+    done = command("train", NAME, "--work-dir", tmp_path / "run", *options)
+    assert done.status == 130
+    assert done.err == f"stopped at step 1 of 6; go on with --resume (saved {tmp_path / 'run' / 'step_1.pth'})\n"
+
+
+def test_a_configs_own_name_is_the_default_work_folder(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "my recipe.py"
+    own.write_text("from t2t_vit.config import Experiment, Model\nexperiment = Experiment(model=Model(depth=1))\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", str(own), *options])
+    assert not exit_.value.code
+    last = tmp_path / "work_dirs" / "my recipe" / "epoch_2.pth"
+    assert torch.load(last, weights_only=True)["classes"] == ["cat", "dog", "owl"]
+    assert load_experiment(last.with_name("experiment.json")).model.num_classes == 3
