@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2t_vit.config import Experiment, Model, Preprocessing, load_experiment, shipped_configs
+from t2t_vit.config import (
+    Experiment,
+    Model,
+    Preprocessing,
+    experiment_from_json,
+    load_experiment,
+    shipped_configs,
+)
 from t2t_vit.config.mmpretrain import model_settings
 from t2t_vit.config.validation import validate_experiment
 from t2t_vit.device import find_device
@@ -82,7 +89,7 @@ def get_model(
 
     Args:
         model: A name of `list_models()`, the path of a config, or an `Experiment`.
-        pretrained: True: the published weights of this model. A path or URL: the weights in that file.
+        pretrained: True: the published weights of this model. A path, a URL, or a name with published weights: those.
         device: Where the model goes; `auto` is a GPU if there is one, None the CPU.
         url_mapping: (pattern, replacement), a regular expression applied to the URL of the weights.
         weights: Which of the weights in a file: `ema` (where it has them) or `raw`.
@@ -164,6 +171,7 @@ def load_model(
     state = {name: value.float() for name, value in checkpoint.state_dict(weights).items()}
     if experiment.model.num_classes is None and "num_classes" not in overrides and "head.weight" in state:
         overrides["num_classes"] = len(state["head.weight"])
+    _warn_of_other_preprocessing(experiment, checkpoint)
     with torch.device("meta"):  # nothing is drawn or allocated that the file would overwrite at once
         model = build_model(experiment, **overrides)
     fits_head = _take_weights(model, state, checkpoint, new_head)
@@ -176,7 +184,7 @@ def weights_file(location: str | Path, sha256: str | None = None, url_mapping: t
     """Return the file at `location`, fetched if it is a URL.
 
     Args:
-        location: A path or URL.
+        location: A path, a URL, or a name with published weights.
         sha256: Of a URL's file, or its first digits.
         url_mapping: (pattern, replacement), a regular expression applied to a URL first; it may give a path.
 
@@ -184,6 +192,8 @@ def weights_file(location: str | Path, sha256: str | None = None, url_mapping: t
         DownloadError: It cannot be fetched.
         HashMismatchError: It is another file than was published.
     """
+    if location in CATALOGUE:
+        location, sha256 = CATALOGUE[str(location)].url, CATALOGUE[str(location)].sha256
     if re.match(r"https?://", str(location)):
         return fetch(str(location), sha256, url_mapping=url_mapping)
     return Path(location)
@@ -245,15 +255,34 @@ def _for_channels(preprocessing: Preprocessing, channels: int) -> dict[str, tupl
 def _published(model: str | Path | Experiment, experiment: Experiment) -> tuple[str, str | None]:
     """Return URL and SHA-256 of the published weights of `model`, or what its config trains from."""
     name = "" if isinstance(model, Experiment) else Path(model).stem
-    entry = CATALOGUE.get(name) or (default_weights(name) if name in variant_names() else None)
+    entry = CATALOGUE.get(name) or (default_weights(experiment.model.name) if _is_unchanged(experiment.model) else None)
     if entry is not None:
         return entry.url, entry.sha256
     if experiment.model.pretrained is not None:
         return experiment.model.pretrained, None
     raise ConfigError(
-        f"there are no published weights for {repr(name) if name else 'an Experiment'}; give pretrained=PATH-OR-URL, "
+        f"there are no published weights for {repr(name) if name else 'this Experiment'}; give pretrained=PATH-OR-URL, "
         f"or use one of {', '.join(CATALOGUE)}"
     )
+
+
+def _is_unchanged(model: Model) -> bool:
+    """Whether `model` is its architecture as published, whatever its input size and classes."""
+    own = (model.embed_dim, model.depth, model.num_heads, model.mlp_ratio, model.token_dim, model.soft_splits)
+    return all(setting is None for setting in own) and model.in_chans == Model().in_chans
+
+
+def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:
+    """Say so if the weights were trained on images that were prepared in another way."""
+    stored = checkpoint.meta.get("experiment")
+    if not isinstance(stored, str):
+        return
+    trained = experiment_from_json(stored, str(checkpoint.path)).preprocessing
+    if trained != experiment.preprocessing:
+        _log.warning(
+            "%s was trained with %s and here it is %s; its run's experiment.json has the right one",
+            checkpoint.path, trained, experiment.preprocessing,
+        )  # fmt: skip
 
 
 def _take_weights(model: T2TViT, state: dict[str, torch.Tensor], checkpoint: Checkpoint, new_head: bool) -> bool:

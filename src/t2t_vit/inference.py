@@ -17,7 +17,7 @@ from PIL import Image
 
 from t2t_vit.config import Experiment
 from t2t_vit.data.class_names import imagenet_classes, read_class_file
-from t2t_vit.data.decode import Mode, decode, from_array, from_pil
+from t2t_vit.data.decode import SUFFIXES, Mode, decode, from_array, from_pil
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.url import is_url, read_url
 from t2t_vit.device import find_device
@@ -27,11 +27,6 @@ from t2t_vit.models import T2TViT
 
 #: One image: a path, a URL, a PIL image or an array.
 ImageInput = str | Path | Image.Image | np.ndarray[Any, Any]
-
-#: File names that are images when a folder is given.
-IMAGE_SUFFIXES = frozenset(
-    ".avif .bmp .gif .jpeg .jpg .jp2 .pbm .pgm .png .ppm .tga .tif .tiff .webp".split()  # noqa: SIM905
-)
 
 
 class Prediction(TypedDict):
@@ -163,9 +158,9 @@ def list_inputs(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
         ImageError: A folder has no image file.
     """
     if isinstance(inputs, str | Path) and not is_url(inputs) and Path(inputs).is_dir():
-        files = sorted(p for p in Path(inputs).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        files = sorted(p for p in Path(inputs).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not files:
-            raise ImageError(f"folder {str(inputs)!r} has no images; looked for {' '.join(sorted(IMAGE_SUFFIXES))}")
+            raise ImageError(f"folder {str(inputs)!r} has no images; looked for {' '.join(SUFFIXES)}")
         return list(files)
     if isinstance(inputs, list | tuple):
         return [image for entry in inputs for image in list_inputs(entry)]

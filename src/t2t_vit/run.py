@@ -8,6 +8,7 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,11 @@ def train(
             from_step=content["step"] if content is not None else 0,
             total_steps=experiment.schedule.epochs * batches.steps_per_epoch,
         )
-        with log:
+        with log, ExitStack() as loaders:
             stop = StopRequest()
-            trainer = _trainer(experiment, folder, model, images, val_images, batches, process, device, log, stop)
+            trainer = _trainer(
+                experiment, folder, model, images, val_images, batches, process, device, log, stop, loaders
+            )
             if content is not None:
                 trainer.resume(content)
                 log.say(f"resumed from {start} at step {trainer.state.step} of {trainer.total_steps}")
@@ -197,16 +200,17 @@ def test(
                 on_batch(done, share)
             return False
 
-        evaluation = evaluate(
-            model,
-            loader,
-            model.num_classes,
-            device,
-            autocast=_AUTOCAST[experiment.runtime.precision],
-            flip=flip,
-            keep_scores=keep_scores,
-            on_batch=count,
-        )
+        with closing(loader):
+            evaluation = evaluate(
+                model,
+                loader,
+                model.num_classes,
+                device,
+                autocast=_AUTOCAST[experiment.runtime.precision],
+                flip=flip,
+                keep_scores=keep_scores,
+                on_batch=count,
+            )
         evaluation = joined(gather(evaluation, process))
     return TestRun(evaluation, images, model, preprocess, process.is_main)
 
@@ -269,6 +273,7 @@ def _trainer(
     device: torch.device,
     log: RunLog,
     stop: StopRequest,
+    loaders: ExitStack,
 ) -> Trainer:
     runtime, optimizer, augmentation = experiment.runtime, experiment.optimizer, experiment.augmentation
     preprocess = Preprocess(**preprocessing_of(experiment))
@@ -289,6 +294,7 @@ def _trainer(
             process.world_size,
             **_loading(experiment.data),
         )
+        loaders.callback(val_loader.close)
 
         def validate(network: nn.Module) -> dict[str, float]:
             return evaluate(
@@ -300,6 +306,8 @@ def _trainer(
                 on_batch=lambda _: stop.signal is not None,
             ).metrics
 
+    loader = training_loader(training_set, batches, **_loading(experiment.data))
+    loaders.callback(loader.close)
     schedule = dataclasses.asdict(experiment.schedule)
     lr = _learning_rate(experiment, process.world_size)
     return Trainer(
@@ -309,7 +317,7 @@ def _trainer(
         schedule=WarmupCosineCooldown(lr=lr, steps_per_epoch=batches.steps_per_epoch, **schedule),
         scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
         batches=batches,
-        loader=training_loader(training_set, batches, **_loading(experiment.data)),
+        loader=loader,
         mix=mix,
         label_smoothing=runtime.label_smoothing,
         autocast=autocast,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -211,3 +212,17 @@ def test_a_configs_own_name_is_the_default_work_folder(options, tmp_path, monkey
     last = tmp_path / "work_dirs" / "my recipe" / "epoch_2.pth"
     assert torch.load(last, weights_only=True)["classes"] == ["cat", "dog", "owl"]
     assert load_experiment(last.with_name("experiment.json")).model.num_classes == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_picture_is_named_in_one_line_whoever_loads_it(workers, command, options, pictures, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(pictures, root)
+    (root / "train" / "dog" / "0.png").write_bytes((pictures / "train/dog/0.png").read_bytes()[:200])
+    settings = [f"data.root={root}", f"data.num_workers={workers}"]
+
+    done = command("train", "t2t-vit-t-14_8xb64_in1k", "--work-dir", tmp_path / "run", *options, *settings)
+
+    assert done.status == 1
+    assert done.err.startswith(f"error: {root}/train/dog/0.png")
+    assert len(done.err.splitlines()) == 1

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from t2t_vit import Experiment, get_model, hub
-from t2t_vit.config import Model
+from t2t_vit.config import Model, Preprocessing, experiment_to_json
 from t2t_vit.errors import CheckpointError, ConfigError, DownloadError, HashMismatchError
 from t2t_vit.models.position import resize_position_table, sinusoid_table
 from t2t_vit.weights import load
@@ -40,6 +40,21 @@ def test_published_weights_come_from_a_mirror(name, published_14, serve, no_mirr
     assert torch.equal(model.head.weight, wanted["head.layers.head.weight"])
     assert torch.equal(model.blocks[13].mlp.fc2.bias, wanted["backbone.encoder.13.ffn.layers.1.bias"])
     assert [path.name for path in no_mirror.rglob("*.pth")] == [published_14.name]
+
+
+def test_a_name_stands_for_its_published_weights_and_so_does_an_unchanged_architecture(
+    published_14, no_mirror, monkeypatch
+):
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(published_14.parent))
+    wanted = torch.load(published_14, weights_only=True)["state_dict"]["backbone.cls_token"]
+
+    for model, pretrained in (
+        (Experiment(model=Model(name="t2t_vit_t_14", num_classes=1000)), True),
+        ("t2t_vit_t_14", NAME),
+    ):
+        assert torch.equal(get_model(model, pretrained).cls_token, wanted)
+    with pytest.raises(ConfigError, match="no published weights for this Experiment"):
+        get_model(Experiment(model=Model(name="t2t_vit_t_14", depth=2)), True)
 
 
 def test_published_weights_come_from_a_folder(published_14, no_mirror, monkeypatch):
@@ -229,6 +244,19 @@ def test_of_a_training_checkpoint_the_average_is_taken_unless_the_raw_weights_ar
     assert loaded.classes == ("cat", "dog")
     with pytest.raises(ConfigError, match="it is 'ema' or 'raw'"):
         get_model("t2t_vit_t_14", tmp_path / "epoch_1.pth", **tiny, weights="average")
+
+
+def test_images_prepared_otherwise_than_in_training_are_warned_of(tiny, tmp_path, caplog):
+    trained = Experiment(model=Model(**tiny, num_classes=2), preprocessing=Preprocessing(crop_pct=1.0))
+    state = get_model(trained).state_dict()
+    content = {"format": "t2t_vit.training", "model": state, "experiment": experiment_to_json(trained)}
+    torch.save(content, tmp_path / "epoch_1.pth")
+
+    get_model(trained, tmp_path / "epoch_1.pth")
+    assert not caplog.messages
+    get_model(dataclasses.replace(trained, preprocessing=Preprocessing()), tmp_path / "epoch_1.pth")
+    assert len(caplog.messages) == 1
+    assert "crop_pct=1.0" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(

@@ -55,4 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return what `error` says in one line; one from a loading process carries that one's traceback before it."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split()) or type(error).__name__

@@ -9,7 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +19,10 @@ from torchvision.datasets.folder import make_dataset
 
 from t2t_vit.data.augment import Augment, seed_everything
 from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
-from t2t_vit.data.decode import Mode, decode, from_pil
+from t2t_vit.data.decode import SUFFIXES, Mode, decode, from_pil
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import SampleKey
 from t2t_vit.errors import DatasetError, nearest
-
-#: File names that count as images in a class folder.
-SUFFIXES: Final = (
-    ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 
 
 class ImageSet(ABC):

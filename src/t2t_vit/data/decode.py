@@ -40,6 +40,11 @@ from t2t_vit.errors import ConfigError, ImageError, ImageNotFoundError, nearest
 Mode = Literal["RGB", "L", "RGBA"]
 ChannelOrder = Literal["bgr", "rgb"]
 
+#: File names that count as images where a folder is given.
+SUFFIXES: Final = (
+    ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+
 MAX_PIXELS: Final = 178_956_970
 """More are taken for a decompression bomb. It is Pillow's own limit, but here it always holds."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import torch
 from torch.utils.data import DataLoader
@@ -12,8 +13,27 @@ from torch.utils.data import DataLoader
 from t2t_vit.data.datasets import EvaluationSet, TrainingSet
 from t2t_vit.data.samplers import EverySampleOnce, ShuffledBatches
 
+_SECONDS_AFTER_SIGTERM: Final = 30
 
-def training_loader(dataset: TrainingSet, batches: ShuffledBatches, **options: Any) -> DataLoader[Any]:
+
+class Loader(DataLoader[Any]):
+    """A loader whose processes are ended by `close`, and do not wait for the garbage collector."""
+
+    _batches: Iterator[Any] | None = None
+
+    def __iter__(self) -> Any:
+        self._batches = super().__iter__()
+        return self._batches
+
+    def close(self) -> None:
+        """End the loading processes; nothing can be loaded after it."""
+        end = getattr(self._batches, "_shutdown_workers", None)  # torch does it only where nobody holds the iterator
+        if end is not None:
+            end()
+        self._batches = None
+
+
+def training_loader(dataset: TrainingSet, batches: ShuffledBatches, **options: Any) -> Loader:
     """Return a loader of (images (B, C, H, W), labels (B,)) for the epoch that `batches` is set to.
 
     Args:
@@ -21,15 +41,15 @@ def training_loader(dataset: TrainingSet, batches: ShuffledBatches, **options: A
         batches: Their order.
         options: `num_workers`, `pin_memory`, `persistent_workers`.
     """
-    return DataLoader(dataset, batch_sampler=batches, **_options(**options))
+    return Loader(dataset, batch_sampler=batches, **_options(**options))
 
 
 def evaluation_loader(
     dataset: EvaluationSet, batch_size: int, rank: int = 0, world_size: int = 1, **options: Any
-) -> DataLoader[Any]:
+) -> Loader:
     """Return a loader of (images (B, C, H, W), labels (B,), indices (B,)): each image once over all processes."""
     sampler = EverySampleOnce(len(dataset), rank, world_size)
-    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **_options(**options))
+    return Loader(dataset, batch_size=batch_size, sampler=sampler, **_options(**options))
 
 
 def _options(num_workers: int, pin_memory: bool, persistent_workers: bool) -> dict[str, Any]:
@@ -44,10 +64,12 @@ def _options(num_workers: int, pin_memory: bool, persistent_workers: bool) -> di
 
 
 def _leave_signals_to_the_run(_: int) -> None:
-    """Ignore what asks the run to stop: Ctrl-C reaches every process, and the run still needs its batch to save."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """Outlive what asks the run to stop: Ctrl-C reaches every process, and the run still needs its batch to save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        # But not for ever: it is also how Python ends the processes that are left when it ends itself.
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_AFTER_SIGTERM) and None)
 
 
 def _cpu_count() -> int:
