@@ -152,7 +152,7 @@ PYTHON = {
         2,
         "model: write settings by name, not by position",
     ),
-    "syntax": ("experiment = Experiment(\n    model=)", 3, "SyntaxError: invalid syntax"),
+    "syntax": ("experiment = Experiment(\n    model=)", 3, "SyntaxError: "),
     "error in a function": ("def f():\n    return 1 / 0\n\nexperiment = f()", 3, "ZeroDivisionError: division by zero"),
     "error of two lines": ("raise ValueError('one\\n   two')", 2, "ValueError: one two"),
     "error without words": ("raise ValueError", 2, "ValueError: no message"),
