@@ -9,6 +9,7 @@ from PIL import Image
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_trains_tests_predicts_and_draws_and_can_be_repeated(tmp_path):
     for _ in range(2):
         result = subprocess.run(

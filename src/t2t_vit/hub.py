@@ -171,10 +171,10 @@ def load_model(
     state = {name: value.float() for name, value in checkpoint.state_dict(weights).items()}
     if experiment.model.num_classes is None and "num_classes" not in overrides and "head.weight" in state:
         overrides["num_classes"] = len(state["head.weight"])
-    _warn_of_other_preprocessing(experiment, checkpoint)
     with torch.device("meta"):  # nothing is drawn or allocated that the file would overwrite at once
         model = build_model(experiment, **overrides)
     fits_head = _take_weights(model, state, checkpoint, new_head)
+    _warn_of_other_preprocessing(experiment, checkpoint)
     if fits_head and checkpoint.classes is not None and len(checkpoint.classes) == model.num_classes:
         model.classes = checkpoint.classes
     return model
@@ -268,8 +268,12 @@ def _published(model: str | Path | Experiment, experiment: Experiment) -> tuple[
 
 def _is_unchanged(model: Model) -> bool:
     """Whether `model` is its architecture as published, whatever its input size and classes."""
-    own = (model.embed_dim, model.depth, model.num_heads, model.mlp_ratio, model.token_dim, model.soft_splits)
-    return all(setting is None for setting in own) and model.in_chans == Model().in_chans
+    taken = {"name", "pretrained", "num_classes", "img_size", "drop_rate", "drop_path_rate"}
+    return all(
+        getattr(model, field.name) == getattr(Model(), field.name)
+        for field in dataclasses.fields(model)
+        if field.name not in taken
+    )
 
 
 def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:

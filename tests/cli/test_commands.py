@@ -63,7 +63,7 @@ def test_a_wrong_call_has_status_2(arguments, command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "a.jpg", "--model", "t2t_vit_14"], "unknown model 't2t_vit_14'. Did you mean 't2t_vit_t_14'"),
+        (["predict", "a.jpg", "--model", "t2t_vit_t14"], "unknown model 't2t_vit_t14'. Did you mean 't2t_vit_t_14'"),
         (["predict", "a.jpg", "--pretrained", "gone.pth"], "There is no weights file gone.pth."),
         (["predict", "a.jpg", "--device", "gpu"], "device 'gpu' cannot be used here"),
         (

@@ -46,7 +46,7 @@ def test_a_model_is_a_stored_experiment(tiny, tmp_path):
     assert get_model(stored).num_classes == 3
 
 
-@pytest.mark.parametrize("name", ["t2t-vit-t14", "t2t_vit_14", "T2T-ViT-t-14_8xb64_in1k"])
+@pytest.mark.parametrize("name", ["t2t-vit-t14", "t2t_vit_t14", "T2T-ViT-t-14_8xb64_in1k"])
 def test_an_unknown_name_is_told_with_the_nearest_ones(name):
     with pytest.raises(UnknownModelError, match=rf"unknown model '{name}'\. Did you mean 't2t") as error:
         get_model(name)

@@ -69,7 +69,8 @@ def filled(fill: SimpleNamespace, undrawn: Callable[..., T2TViT]) -> Callable[[s
 
 def fill_parameters(model: T2TViT, fill: SimpleNamespace, naming: str) -> None:
     """Fill the parameters of `model` by their `mmpretrain` or `official` names."""
-    parameters = dict(model.named_parameters())
+    # The performer's random features are weights, too; only the position table is not filled.
+    parameters = {name: value for name, value in model.state_dict().items() if name != "pos_embed"}
     named = to_mmpretrain(parameters) if naming == "mmpretrain" else parameters
     with torch.no_grad():
         for key, parameter in named.items():

@@ -26,7 +26,7 @@ def test_any_size_at_call_time(tiny, size):
     with torch.no_grad():
         assert model(images(*size)).shape == (2, 5)
         (feature,) = model.extract_feat(images(*size))
-    assert feature.shape == (2, 24, *model.tokens_to_token.grids(*size)[-1])
+    assert feature.shape == (2, 24, *model.token_grid(*size))
 
 
 @pytest.mark.parametrize("img_size", [(32, 64), [64, 32], 48])

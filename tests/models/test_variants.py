@@ -25,8 +25,8 @@ def variant(request, undrawn):
         return request.param, undrawn(request.param)
 
 
-def test_variants_are_those_of_the_paper():
-    assert variant_names() == list(PUBLISHED)
+def test_the_published_ones_are_among_the_variants():
+    assert set(PUBLISHED) <= set(variant_names())
 
 
 def shapes(state):
@@ -75,8 +75,8 @@ def test_overrides_go_over_the_architectures_own(undrawn):
 
 
 def test_unknown_architecture_names_the_nearest():
-    with pytest.raises(UnknownModelError, match=r"unknown architecture 't2t_vit_14'; known: .*mean 't2t_vit_t_14'"):
-        create_model("t2t_vit_14")
+    with pytest.raises(UnknownModelError, match=r"unknown architecture 't2t_vit_t14'; known: .*mean .*'t2t_vit_t_14'"):
+        create_model("t2t_vit_t14")
 
 
 def test_unknown_argument_names_the_nearest():

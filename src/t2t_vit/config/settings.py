@@ -38,11 +38,14 @@ class Model:
         drop_rate: Dropout after the position table.
         drop_path_rate: Drop-path rate of the last layer.
         embed_dim: Width of the encoder.
-        depth: Encoder layers.
+        depth: Encoder layers, or the layers of each group of a dense stack.
         num_heads: Heads of an encoder layer.
         mlp_ratio: Hidden width of an encoder MLP over `embed_dim`.
         token_dim: Width of the tokens between soft splits.
         soft_splits: (kernel, stride, padding) of each soft split.
+        tokens: What makes the tokens: transformer or performer layers between soft splits, or convolutions.
+        stack: Encoder layers: plain, with squeeze-and-excitation, ghost, or densely connected.
+        growth_rate: Channels that a dense layer appends.
         pretrained: Checkpoint (path or URL) that training starts from.
     """
 
@@ -53,11 +56,14 @@ class Model:
     drop_rate: Rate = 0.0
     drop_path_rate: Rate = 0.1
     embed_dim: Count | None = None
-    depth: Count | None = None
+    depth: Count | tuple[Count, ...] | None = None
     num_heads: Count | None = None
     mlp_ratio: Positive | None = None
     token_dim: Count | None = None
     soft_splits: tuple[SplitSize, ...] | None = None
+    tokens: Literal["transformer", "performer", "convolution"] | None = None
+    stack: Literal["plain", "se", "ghost", "dense"] | None = None
+    growth_rate: Count | None = None
     pretrained: str | None = None
 
     @property

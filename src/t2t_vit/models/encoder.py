@@ -35,30 +35,45 @@ class DropPath(nn.Module):
         return f"rate={self.rate:.3f}"
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention, fused: the N² weights exist only where `weights` is called."""
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, fused: the N² weights exist only where `weights` is called.
+
+    Where query, key and value come from is said by `query_key_value` of those that derive from it.
+    """
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         # MMPretrain 1.x divides by this instead (docs/numerics.md).
         self.scale = (dim // num_heads) ** -0.5
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, N, D) of `x` (B, N, D)."""
-        q, k, v = self._qkv(x)
+        q, k, v = self.query_key_value(x)
         x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)  # (B, M, N, E)
         return self.proj(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """Return the attention weights (B, M, N, N) over `x` (B, N, D); each row sums to 1."""
-        q, k, _ = self._qkv(x)
+        q, k, _ = self.query_key_value(x)
         weights: torch.Tensor = (self.scale * q @ k.transpose(-2, -1)).softmax(dim=-1)
         return weights
 
-    def _qkv(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def query_key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return query, key and value, each (B, M, N, E), of `x` (B, N, D)."""
+        raise NotImplementedError
+
+
+class Attention(SelfAttention):
+    """Self-attention with one projection for query, key and value."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+
+    def query_key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return query, key and value, each (B, M, N, E), of `x` (B, N, D)."""
         qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.num_heads, -1)  # (B, N, 3, M, E)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, M, N, E)
         return q, k, v
@@ -79,15 +94,16 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm encoder layer."""
+    """One pre-norm encoder layer: an attention and an MLP, each with a residual."""
 
-    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, drop_path_rate: float = 0.0) -> None:
+    def __init__(self, dim: int, attn: nn.Module, mlp: nn.Module, drop_path_rate: float = 0.0) -> None:
         super().__init__()
+        self.out_dim = dim
         self.norm1 = nn.LayerNorm(dim)  # epsilon 1e-5 (torch's default), not the 1e-6 of most ViTs
-        self.attn = Attention(dim, num_heads)
+        self.attn = attn
         self.drop_path = DropPath(drop_path_rate)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = mlp
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, N, D) of `x` (B, N, D)."""

@@ -7,11 +7,14 @@ Source: paper section 3.1, "Soft Split".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from t2t_vit.errors import ConfigError
 
 
 class SplitSize(NamedTuple):
@@ -28,6 +31,25 @@ class SplitSize(NamedTuple):
             return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
         return one(height), one(width)
+
+
+def token_grids(soft_splits: Sequence[SplitSize], height: int, width: int) -> list[tuple[int, int]]:
+    """Return the token grid (h, w) after each soft split of an image of (H, W).
+
+    Raises:
+        ConfigError: The image is too small: a grid would have no token.
+    """
+    grids = []
+    grid = height, width
+    for size in soft_splits:
+        grid = size.grid(*grid)
+        if min(grid) < 1:
+            raise ConfigError(
+                f"an image of {height}×{width} pixels is too small for the soft splits "
+                f"{[tuple(s) for s in soft_splits]}: no token is left; use larger images or gentler strides"
+            )
+        grids.append(grid)
+    return grids
 
 
 class SoftSplit(nn.Module):

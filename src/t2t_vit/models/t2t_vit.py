@@ -7,65 +7,30 @@ Source: Yuan et al., Tokens-to-Token ViT, ICCV 2021, arXiv 2101.11986. Parameter
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import nn
 
 from t2t_vit.errors import ConfigError, nearest
-from t2t_vit.models.encoder import Block
 from t2t_vit.models.position import resize_position_table, sinusoid_table
-from t2t_vit.models.soft_split import SoftSplit, SoftSplitProjection, SplitSize
+from t2t_vit.models.soft_split import SplitSize, token_grids
+from t2t_vit.models.stack import STACKS, StackSettings
+from t2t_vit.models.token_convolution import ConvolutionalTokens
+from t2t_vit.models.token_performer import TokenPerformer
 from t2t_vit.models.token_transformer import TokenTransformer
+from t2t_vit.models.tokens_to_token import TokensToToken
 
 OutType = Literal["cls_token", "featmap", "avg_featmap", "raw"]
 Stage = Literal["backbone", "neck", "pre_logits"]
 
+Tokens = Literal["transformer", "performer", "convolution"]
+Stack = Literal["plain", "se", "ghost", "dense"]
+
 #: Soft splits of the 224-pixel models: (kernel, stride, padding) of each.
 IMAGENET_SOFT_SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
-
-
-class TokensToToken(nn.Module):
-    """Pixels to tokens: soft split, token transformer, as often as there are splits, then a projection."""
-
-    def __init__(self, in_chans: int, embed_dim: int, token_dim: int, soft_splits: Sequence[SplitSize]) -> None:
-        super().__init__()
-        *splits, last = soft_splits
-        width = in_chans
-        for i, size in enumerate(splits):
-            self.add_module(f"soft_split{i}", SoftSplit(size))
-            self.add_module(f"attention{i + 1}", TokenTransformer(width * size.kernel**2, token_dim))
-            width = token_dim
-        self.project = SoftSplitProjection(width, embed_dim, last)
-        self.soft_splits = tuple(soft_splits)
-
-    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Return the token grid (h, w) after each soft split of an image of (H, W).
-
-        Raises:
-            ConfigError: The image is too small: a grid would have no token.
-        """
-        grids = []
-        grid = height, width
-        for size in self.soft_splits:
-            grid = size.grid(*grid)
-            if min(grid) < 1:
-                raise ConfigError(
-                    f"an image of {height}×{width} pixels is too small for the soft splits "
-                    f"{[tuple(s) for s in self.soft_splits]}: no token is left; use larger images or gentler strides"
-                )
-            grids.append(grid)
-        return grids
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return tokens (B, N, D) of images `x` (B, C, H, W)."""
-        grids = self.grids(x.shape[-2], x.shape[-1])
-        for i, grid in enumerate(grids[:-1]):
-            x = self.get_submodule(f"soft_split{i}")(x)  # (B, N_i, P)
-            x = self.get_submodule(f"attention{i + 1}")(x)  # (B, N_i, token_dim)
-            x = x.transpose(1, 2).reshape(x.shape[0], -1, *grid)  # (B, token_dim, h_i, w_i)
-        return self.project(x)  # type: ignore[no-any-return]
 
 
 class T2TViT(nn.Module):
@@ -77,11 +42,14 @@ class T2TViT(nn.Module):
         in_chans: Image channels.
         num_classes: Classes of the head; 0: no head, the model returns what would go into it.
         embed_dim: Width D of the encoder; a multiple of `num_heads`.
-        depth: Encoder layers.
+        depth: Encoder layers; of a dense stack those of each group.
         num_heads: Attention heads of an encoder layer.
         mlp_ratio: Hidden width of an encoder MLP over `embed_dim`.
         token_dim: Width of a token between two soft splits.
         soft_splits: (kernel, stride, padding) of each soft split, at least one.
+        tokens: What makes the tokens: ``transformer`` or ``performer`` layers between soft splits, or ``convolution``.
+        stack: Encoder layers: ``plain``, ``se``, ``ghost`` or ``dense``.
+        growth_rate: Channels that a layer of the dense stack appends.
         drop_rate: Dropout on the tokens after the position table is added, 0 to 1.
         drop_path_rate: Drop-path rate of the last layer, 0 to 1; it rises linearly from 0 at the first.
         out_type: What `extract_feat` gives: ``cls_token`` (B, D), ``featmap`` (B, D, h, w), ``avg_featmap`` (B, D)
@@ -103,18 +71,23 @@ class T2TViT(nn.Module):
         in_chans: int = 3,
         num_classes: int = 1000,
         embed_dim: int = 384,
-        depth: int = 14,
+        depth: int | Sequence[int] = 14,
         num_heads: int = 6,
         mlp_ratio: float = 3.0,
         token_dim: int = 64,
         soft_splits: Sequence[tuple[int, int, int]] = IMAGENET_SOFT_SPLITS,
+        tokens: Tokens = "transformer",
+        stack: Stack = "plain",
+        growth_rate: int = 64,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         out_type: OutType = "cls_token",
         out_indices: int | Sequence[int] = -1,
     ) -> None:
         super().__init__()
-        _check_positive(in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads, token_dim=token_dim)
+        _check_positive(in_chans=in_chans, embed_dim=embed_dim, num_heads=num_heads, token_dim=token_dim)
+        if not all(layers > 0 for layers in ([depth] if isinstance(depth, int) else depth)):
+            raise ConfigError(f"depth is {depth}; expected 1 or more")
         if num_classes < 0:
             raise ConfigError(f"num_classes is {num_classes}; expected 0 (no head) or more")
         if embed_dim % num_heads:
@@ -124,31 +97,31 @@ class T2TViT(nn.Module):
         for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
             if not 0.0 <= rate < 1.0:
                 raise ConfigError(f"{name} is {rate}; expected 0 or more and less than 1")
-        if out_type not in get_args(OutType):
-            raise ConfigError(
-                f"out_type is {out_type!r}; expected one of {', '.join(get_args(OutType))}."
-                + nearest(str(out_type), get_args(OutType))
-            )
+        _check_choice("out_type", out_type, get_args(OutType))
+        _check_choice("tokens", tokens, get_args(Tokens))
+        _check_choice("stack", stack, get_args(Stack))
 
         self.img_size = _height_width(img_size)
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.embed_dim = embed_dim
         self.out_type = out_type
-        self.out_indices = _layer_indices(out_indices, depth)
 
-        self.tokens_to_token = TokensToToken(in_chans, embed_dim, token_dim, _split_sizes(soft_splits))
-        self.grid_size = self.tokens_to_token.grids(*self.img_size)[-1]
+        self.soft_splits = _split_sizes(soft_splits)
+        self.grid_size = self.token_grid(*self.img_size)
+        self.tokens_to_token = _TOKENS[tokens](in_chans, embed_dim, token_dim, self.soft_splits)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed: torch.Tensor
         num_tokens = self.grid_size[0] * self.grid_size[1]
         self.register_buffer("pos_embed", sinusoid_table(1 + num_tokens, embed_dim))
         self.pos_drop = nn.Dropout(drop_rate)
-        self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, mlp_ratio, drop_path_rate * i / max(depth - 1, 1)) for i in range(depth)
-        )
-        self.norm = nn.LayerNorm(embed_dim)
-        self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
+        layers = STACKS[stack](StackSettings(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, growth_rate))
+        self.blocks = nn.ModuleList(layers)
+        self.out_indices = _layer_indices(out_indices, len(layers))
+        #: Width of what comes out of the last layer; a dense stack widens as it goes.
+        self.num_features = layers[-1].out_dim
+        self.norm = nn.LayerNorm(self.num_features)
+        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -161,8 +134,10 @@ class T2TViT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.LayerNorm):
+            elif isinstance(module, nn.LayerNorm | nn.Conv1d | nn.Conv2d):
                 module.reset_parameters()
+            elif isinstance(module, TokenPerformer):
+                module.draw_features()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (B, K) of normalized images `x` (B, C, H, W); without a head what would go into it (B, D)."""
@@ -182,6 +157,14 @@ class T2TViT(nn.Module):
             x = self.head(x)
         return x
 
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the token grid (h, w) of an image of (H, W) pixels.
+
+        Raises:
+            ConfigError: The image is too small: no token would be left.
+        """
+        return token_grids(self.soft_splits, height, width)[-1]
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the first encoder layer sees, (B, 1 + N, D), of images `x` (B, C, H, W).
 
@@ -190,7 +173,7 @@ class T2TViT(nn.Module):
         """
         if x.ndim != 4 or x.shape[1] != self.in_chans:
             raise ConfigError(f"the input has shape {tuple(x.shape)}; expected (B, {self.in_chans}, H, W)")
-        grid = self.tokens_to_token.grids(x.shape[-2], x.shape[-1])[-1]
+        grid = self.token_grid(x.shape[-2], x.shape[-1])
         x = self.tokens_to_token(x)  # (B, N, D)
         x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
         x = x + resize_position_table(self.pos_embed, self.grid_size, grid)
@@ -211,7 +194,7 @@ class T2TViT(nn.Module):
             raise ConfigError(f"stage is {stage!r}; expected one of {', '.join(get_args(Stage))}")
         if stage == "pre_logits":
             return self.forward_head(self.forward_features(x), pre_logits=True)
-        grid = self.tokens_to_token.grids(x.shape[-2], x.shape[-1])[-1]
+        grid = self.token_grid(x.shape[-2], x.shape[-1])
         features = []
         x = self.embed(x)
         for i, block in enumerate(self.blocks):
@@ -237,6 +220,14 @@ class T2TViT(nn.Module):
         return self._pool(x)
 
 
+#: What makes tokens of an image, given (in_chans, embed_dim, token_dim, soft_splits).
+_TOKENS: dict[str, Callable[[int, int, int, Sequence[SplitSize]], nn.Module]] = {
+    "transformer": partial(TokensToToken, layer=TokenTransformer),
+    "performer": partial(TokensToToken, layer=TokenPerformer),
+    "convolution": ConvolutionalTokens,
+}
+
+
 def _check_positive(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
@@ -257,6 +248,11 @@ def _split_sizes(soft_splits: Any) -> list[SplitSize]:
         if len(size) != 3 or min(size[:2]) < 1 or size[2] < 0:
             raise ConfigError(f"soft_splits has {size!r}; expected (kernel, stride, padding): 1, 1 and 0 or more")
     return [SplitSize(*size) for size in soft_splits]
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}.{nearest(str(value), known)}")
 
 
 def _layer_indices(indices: int | Sequence[int], depth: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from torch import nn
 from t2t_vit.data.decode import from_pil
 from t2t_vit.errors import ConfigError, nearest
 from t2t_vit.models import T2TViT
-from t2t_vit.models.encoder import Attention
+from t2t_vit.models.encoder import Block, SelfAttention
 from t2t_vit.visualization.canvas import drawing
 from t2t_vit.visualization.lettering import shorten
 
@@ -132,9 +132,9 @@ def token_centres(model: T2TViT, height: int, width: int) -> TokenCentres:
     Raises:
         ConfigError: The image is too small for the model.
     """
-    grid = model.tokens_to_token.grids(height, width)[-1]
+    grid = model.token_grid(height, width)
     y, x = (np.arange(size, dtype=np.float64) for size in grid)
-    for split in reversed(model.tokens_to_token.soft_splits):
+    for split in reversed(model.soft_splits):
         y, x = (split.stride * c - split.padding + (split.kernel - 1) / 2 for c in (y, x))
     return TokenCentres(y, x)
 
@@ -236,11 +236,12 @@ def _observe(
 
     def watch(layer: int) -> Callable[[nn.Module, tuple[torch.Tensor]], None]:
         def hook(attention: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-            seen[layer] = reduce(cast("Attention", attention).weights(*inputs).float())
+            seen[layer] = reduce(cast("SelfAttention", attention).weights(*inputs).float())
 
         return hook
 
-    hooks = [model.get_submodule(f"blocks.{i}.attn").register_forward_pre_hook(watch(i)) for i in layers]
+    blocks = _attention_blocks(model)
+    hooks = [blocks[i].attn.register_forward_pre_hook(watch(i)) for i in layers]
     try:
         with _evaluating(model), torch.no_grad():
             model.forward_features(x.to(model.cls_token))  # to its device and type
@@ -263,11 +264,16 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _grid(model: T2TViT, x: torch.Tensor) -> tuple[int, int]:
-    return model.tokens_to_token.grids(x.shape[-2], x.shape[-1])[-1]
+    return model.token_grid(x.shape[-2], x.shape[-1])
+
+
+def _attention_blocks(model: T2TViT) -> list[Block]:
+    """Return the encoder layers that attend; the transitions of a dense stack do not."""
+    return [block for block in model.blocks if isinstance(block, Block)]
 
 
 def _check_layers(model: T2TViT, layers: Sequence[int] | None) -> list[int]:
-    depth = len(model.blocks)
+    depth = len(_attention_blocks(model))
     if layers is None:
         return list(range(depth))
     if not layers:
