@@ -308,14 +308,29 @@ def _take_weights(model: T2TViT, state: dict[str, torch.Tensor], checkpoint: Che
     problems = _differences(wanted, state)
     if problems:
         made_with = checkpoint.path.with_name("experiment.json")
+        name = _architecture_of(state) or (made_with if made_with.is_file() else None)
         raise CheckpointError(
             f"{checkpoint.path} ({checkpoint.layout}) does not fit this model: {'; '.join(problems)}. "
-            f"Name the model{f' ({made_with})' if made_with.is_file() else ''} that the file was made with"
+            f"Name the model{f' ({name})' if name else ''} that the file was made with"
             + (", or give num_classes to get a new head" if any("head.weight" in p for p in problems) else "")
         )
     model.load_state_dict(state, assign=True)
     model.requires_grad_(True)
     return fits_head
+
+
+def _architecture_of(state: dict[str, torch.Tensor]) -> str | None:
+    """Return the architecture that has the keys and shapes of `state`, whatever its classes and image size."""
+
+    def shapes(values: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+        return {
+            name: value.shape for name, value in values.items() if name != "pos_embed" and not name.startswith("head.")
+        }
+
+    with torch.device("meta"):
+        return next(
+            (name for name in variant_names() if shapes(create_model(name).state_dict()) == shapes(state)), None
+        )
 
 
 def _position_table(model: T2TViT, stored: torch.Tensor | None) -> torch.Tensor:

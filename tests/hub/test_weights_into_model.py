@@ -192,6 +192,12 @@ def test_weights_of_another_architecture_are_refused_with_keys_and_shapes(other,
     assert "\n" not in str(error.value)
 
 
+def test_weights_of_another_published_architecture_are_called_by_its_name(tmp_path):
+    torch.save(get_model("t2t_vit_7", num_classes=3).state_dict(), tmp_path / "seven.pth")
+    with pytest.raises(CheckpointError, match=r"Name the model \(t2t_vit_7\) that the file was made with"):
+        get_model("t2t_vit_10", tmp_path / "seven.pth")
+
+
 def test_a_missing_position_table_is_computed(tiny, images, tmp_path):
     model = get_model("t2t_vit_t_14", **tiny, num_classes=5)
     state = {key: value for key, value in model.state_dict().items() if key != "pos_embed"}
