@@ -2,8 +2,8 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-digits_demo.py
 
-Hardware: two CPU cores, about 75 s. Measured on the held-out pictures, last checkpoint: top-1 99.72 % (EMA and raw),
-with runtime.seed=1 99.44 % (EMA) and 99.16 % (raw).
+Hardware: two CPU cores, about 90 s. Measured on the held-out pictures, last checkpoint, EMA weights: top-1 98.9 %; with
+other seeds and thread counts 98.9 to 99.7 % (five runs).
 """
 
 from t2t_vit.config import (
@@ -44,7 +44,7 @@ experiment = Experiment(
         translate=0.06,
     ),
     optimizer=Optimizer(lr=2e-3, weight_decay=0.05),
-    schedule=Schedule(epochs=25, warmup_epochs=3, min_lr=1e-5, cooldown_epochs=0),
+    schedule=Schedule(epochs=30, warmup_epochs=3, min_lr=1e-5, cooldown_epochs=0),
     ema=Ema(decay=0.99),
-    runtime=Runtime(log_interval=11, checkpoint_interval=5),
+    runtime=Runtime(log_interval=11, checkpoint_interval=5, seed=2),
 )
