@@ -23,7 +23,8 @@ def test_the_demo_trains_tests_predicts_and_draws_and_can_be_repeated(tmp_path):
     assert f"{metrics['accuracy/top1']:.2f} % of the 359 held-out pictures right" in result.stdout
     for name in ("curves", "confusion", "predictions", "attention"):
         assert f"{name}.png" in result.stdout
-        assert min(Image.open(folder / f"{name}.png").size) > 300
+        with Image.open(folder / f"{name}.png") as picture:
+            assert min(picture.size) > 300
 
 
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path):

@@ -10,7 +10,8 @@ import torch
 import typer.main
 from PIL import Image
 
-from t2t_vit import cli, hub
+from t2t_vit import cli
+from t2t_vit.hub import published
 from t2t_vit.config import apply_overrides, load_experiment
 from t2t_vit.models import create_model
 from t2t_vit.weights.convert import to_mmpretrain
@@ -45,7 +46,7 @@ def published_weights(tmp_path_factory):
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.strip().splitlines()[-1][:40])
 def test_python_examples_run_as_written(code, published_weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "fetch", lambda *_, **__: published_weights)
+    monkeypatch.setattr(published, "fetch", lambda *_, **__: published_weights)
     pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("bird.JPEG", format="JPEG")
     exec(compile(code, "README.md", "exec"), {})

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from t2t_vit.errors import UnknownModelError
-from t2t_vit.weights.catalogue import CATALOGUE, default_weights, pretrained
+from t2t_vit.weights.catalogue import CATALOGUE, find_weights, pretrained
 
 # From the table of configs/t2t_vit in MMPretrain 1.2.0.
 PUBLISHED = {
@@ -34,7 +34,9 @@ def test_first_published_file_is_where_the_page_says():
 def test_every_entry_can_be_fetched_and_checked(entry):
     assert urlsplit(entry.url).scheme == "https"
     assert entry.sha256 is None or re.fullmatch(r"[0-9a-f]{8,64}", entry.sha256)
-    assert entry.img_size <= entry.resize
+    assert 0 < entry.crop_pct <= 1
+    assert find_weights(entry.full_name) is entry
+    assert entry.classes is None or len(entry.classes) == entry.num_classes
     assert CATALOGUE[entry.name] is entry
 
 
@@ -44,10 +46,10 @@ def test_unknown_name_names_the_nearest():
 
 
 def test_architecture_stands_for_its_first_weights():
-    weights = default_weights("t2t_vit_t_19")
+    weights = find_weights("t2t_vit_t_19")
     assert weights is not None
     assert weights.name == "t2t-vit-t-19_8xb64_in1k"
-    assert default_weights("t2t_vit_7000") is None
+    assert find_weights("t2t_vit_7000") is None
 
 
 def test_looking_up_and_fetching_import_neither_torch_nor_rich():

@@ -341,7 +341,7 @@ def test_what_a_killed_process_left_is_overwritten(server, cache):
 def test_log_gets_one_line_and_a_terminal_a_bar(server, cache, monkeypatch):
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    fetch(server.serve("a.pth", BODY))
+    fetch(server.serve("a.pth", BODY), HASH)
     assert log.getvalue().count("\n") == 1
     assert server.url("a.pth") in log.getvalue()
 
@@ -358,6 +358,66 @@ def test_log_gets_one_line_and_a_terminal_a_bar(server, cache, monkeypatch):
     monkeypatch.setattr(sys, "stderr", silent)
     fetch(server.serve("c.pth", BODY), progress=False)
     assert silent.getvalue() == ""
+
+
+def test_a_file_without_a_published_hash_is_trusted_on_first_use_and_held_to_it(server, cache, capfd):
+    url = server.serve("a.pth", BODY)
+    fetched = fetch(url)
+    record = fetched.with_name("a.pth.sha256")
+    assert record.read_text() == f"{HASH}  a.pth\n"
+    assert f"its SHA-256 {HASH} is now in {record}" in capfd.readouterr().err
+
+    assert fetch(url) == fetched
+    assert len(server.requests) == 1
+    assert capfd.readouterr().err == ""
+
+    fetched.unlink()
+    server.serve("a.pth", BODY[::-1])
+    with pytest.raises(HashMismatchError, match=f"trusted on first use.*delete {record}"):
+        fetch(url)
+    assert not fetched.exists()
+    record.unlink()
+    assert fetch(url).read_bytes() == BODY[::-1]
+
+
+def test_a_cached_file_that_changed_since_first_use_is_fetched_again(server, cache):
+    url = server.serve("a.pth", BODY)
+    fetched = fetch(url)
+    fetched.write_bytes(BODY[1:])
+    with pytest.warns(UserWarning, match="has not the SHA-256"):
+        assert fetch(url).read_bytes() == BODY
+
+
+def test_a_file_of_the_users_is_held_to_the_first_use_too(server, cache, tmp_path, monkeypatch):
+    url = server.serve("a.pth", BODY)
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(tmp_path))
+    (tmp_path / "a.pth").write_bytes(BODY)
+    assert fetch(url) == tmp_path / "a.pth"
+    (tmp_path / "a.pth").write_bytes(BODY[1:])
+    with pytest.raises(HashMismatchError, match="trusted on first use"):
+        fetch(url)
+    monkeypatch.delenv("T2T_VIT_WEIGHTS")
+    assert fetch(url).read_bytes() == BODY
+
+
+def test_a_file_that_came_but_was_not_recorded_is_recorded_next_time(server, cache):
+    url = server.serve("a.pth", BODY)
+    record = fetch(url).with_name("a.pth.sha256")
+    record.unlink()
+    fetch(url)
+    assert record.read_text().startswith(HASH)
+    record.write_text("no hash")
+    with pytest.raises(DownloadError, match="Delete it to trust the file anew"):
+        fetch(url)
+
+
+def test_a_cache_that_cannot_be_written_does_not_keep_the_users_own_file_away(cache, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("T2T_VIT_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(tmp_path))
+    (tmp_path / "a.pth").write_bytes(BODY)
+    assert fetch("https://example.org/a.pth") == tmp_path / "a.pth"
+    assert "cannot be written" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ def download(
     names: Annotated[list[str], typer.Argument(help="Names of models with published weights.")],
 ) -> None:
     """Fetch published weights into the cache, verify them, and say where they are."""
-    from t2t_vit.weights.catalogue import default_weights, pretrained
+    from t2t_vit.weights.catalogue import pretrained
     from t2t_vit.weights.download import fetch
 
     for name in names:
-        entry = default_weights(name) or pretrained(name)
+        entry = pretrained(name)
         typer.echo(fetch(entry.url, entry.sha256))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from t2t_vit.errors import ConfigError, nearest
 from t2t_vit.models.position import resize_position_table, sinusoid_table
@@ -22,6 +23,9 @@ from t2t_vit.models.token_convolution import ConvolutionalTokens
 from t2t_vit.models.token_performer import TokenPerformer
 from t2t_vit.models.token_transformer import TokenTransformer
 from t2t_vit.models.tokens_to_token import TokensToToken
+
+if TYPE_CHECKING:
+    from t2t_vit.models.adapt import LoadReport
 
 OutType = Literal["cls_token", "featmap", "avg_featmap", "raw"]
 Stage = Literal["backbone", "neck", "pre_logits"]
@@ -64,6 +68,8 @@ class T2TViT(nn.Module):
     #: Names of the classes, and how images are prepared; set by who loads weights that were trained with them.
     classes: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
+    #: What became of the weights file that was loaded.
+    load_report: LoadReport | None = None
 
     def __init__(
         self,
@@ -105,6 +111,7 @@ class T2TViT(nn.Module):
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.embed_dim = embed_dim
+        self.token_dim = token_dim
         self.out_type = out_type
 
         self.soft_splits = _split_sizes(soft_splits)
@@ -118,6 +125,7 @@ class T2TViT(nn.Module):
         layers = STACKS[stack](StackSettings(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, growth_rate))
         self.blocks = nn.ModuleList(layers)
         self.out_indices = _layer_indices(out_indices, len(layers))
+        self.grad_checkpointing = False
         #: Width of what comes out of the last layer; a dense stack widens as it goes.
         self.num_features = layers[-1].out_dim
         self.norm = nn.LayerNorm(self.num_features)
@@ -147,7 +155,7 @@ class T2TViT(nn.Module):
         """Return the normalized tokens (B, 1 + N, D) of the last layer, the class token first."""
         x = self.embed(x)
         for block in self.blocks:
-            x = block(x)
+            x = self.run_block(block, x)
         return self.norm(x)  # type: ignore[no-any-return]
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
@@ -171,9 +179,7 @@ class T2TViT(nn.Module):
         Raises:
             ConfigError: `x` has another number of channels or is too small.
         """
-        if x.ndim != 4 or x.shape[1] != self.in_chans:
-            raise ConfigError(f"the input has shape {tuple(x.shape)}; expected (B, {self.in_chans}, H, W)")
-        grid = self.token_grid(x.shape[-2], x.shape[-1])
+        grid = image_grid(x, self.in_chans, self.soft_splits)
         x = self.tokens_to_token(x)  # (B, N, D)
         x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
         x = x + resize_position_table(self.pos_embed, self.grid_size, grid)
@@ -198,12 +204,22 @@ class T2TViT(nn.Module):
         features = []
         x = self.embed(x)
         for i, block in enumerate(self.blocks):
-            x = block(x)
+            x = self.run_block(block, x)
             if i == len(self.blocks) - 1:
                 x = self.norm(x)
             if i in self.out_indices:
                 features.append(self._format(x, grid))
         return tuple(features)
+
+    def run_block(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """Return what the encoder layer `block` makes of tokens `x`, computed again in the backward pass if so set."""
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
+        return block(x)  # type: ignore[no-any-return]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in training: keep one tensor an encoder layer and compute the rest twice."""
+        self.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of parameters, besides norms and biases, that must not decay."""
@@ -226,6 +242,19 @@ _TOKENS: dict[str, Callable[[int, int, int, Sequence[SplitSize]], nn.Module]] = 
     "performer": partial(TokensToToken, layer=TokenPerformer),
     "convolution": ConvolutionalTokens,
 }
+
+
+def image_grid(x: torch.Tensor, in_chans: int, soft_splits: Sequence[SplitSize]) -> tuple[int, int]:
+    """Return the token grid (h, w) of images `x` (B, C, H, W), after a check of their shape.
+
+    All that depends on the shape is decided here, in a function that symbolic tracers can leave closed.
+
+    Raises:
+        ConfigError: `x` has not `in_chans` channels or is too small.
+    """
+    if x.ndim != 4 or x.shape[1] != in_chans:
+        raise ConfigError(f"the input has shape {tuple(x.shape)}; expected (B, {in_chans}, H, W)")
+    return token_grids(soft_splits, x.shape[-2], x.shape[-1])[-1]
 
 
 def _check_positive(**values: int) -> None:

@@ -1,5 +1,8 @@
 """Fetch a weights file once, whole, and with the published SHA-256, or say in one line why not.
 
+A file whose hash nobody published is trusted when it first comes; its hash is then kept in the cache, and whatever
+comes from the same URL later must have it.
+
 The folder is PyTorch's own, so what torch.hub, timm or MMPretrain fetched is found. The environment can say:
 
     T2T_VIT_CACHE     another cache folder
@@ -26,6 +29,7 @@ from typing import IO
 from urllib.parse import quote, unquote, urlsplit
 
 from t2t_vit.errors import ConfigError, DownloadError, HashMismatchError, nearest
+from t2t_vit.files import write_text
 
 MAX_BYTES = 4 * 2**30
 """The most that is accepted of one file; the largest published one has a sixteenth of it."""
@@ -69,7 +73,7 @@ def fetch(
     Args:
         url: Where the file is published, over http or https.
         sha256: The file's SHA-256 in hexadecimal, or as many of its first digits as are known. Without it,
-            the digits in a name like `t2t-vit-t-14-f7378dd5.pth` are taken.
+            the digits in a name like `t2t-vit-t-14-f7378dd5.pth` are taken, or what was recorded at first use.
         url_mapping: A regular expression and what to put in its place in `url`: another server, or a path on
             this machine, whose file is then used where it is. It goes before `T2T_VIT_WEIGHTS`.
         progress: Whether to report on stderr.
@@ -80,18 +84,24 @@ def fetch(
         ConfigError: `url_mapping` is no regular expression.
     """
     name = _file_name(url)
-    sha256 = sha256 or _hash_in(name)
+    published = sha256 or _hash_in(name)
     source = _source(url, name, url_mapping)
-    if isinstance(source, Path):
-        return _checked(source, sha256)
-
-    target = _cache_path(url, name, sha256)
+    target = _cache_path(url, name, published)
     try:
-        if not _is_good(target, sha256):
+        sha256 = published or _recorded(target)
+        if isinstance(source, Path):
+            _check(source, sha256, target)
+            if sha256 is None:
+                _trust(source, target, progress=progress)
+            return source
+        if sha256 is None or not _is_good(target, sha256):
             target.parent.mkdir(parents=True, exist_ok=True)
             with _locked(target, progress=progress):
+                sha256 = published or _recorded(target)
                 if not _is_good(target, sha256):  # another process may have finished it meanwhile
                     _download(source, target, sha256, progress=progress)
+                if sha256 is None:
+                    _trust(target, target, progress=progress)
     except (_RefusedError, OSError) as error:
         why = " ".join(str(error).split())
         raise DownloadError(
@@ -173,8 +183,37 @@ def _is_good(path: Path, sha256: str | None) -> bool:
     return path.is_file() and (sha256 is None or _agree(_sha256(path), sha256))
 
 
-def _checked(path: Path, sha256: str | None) -> Path:
-    """Return `path`, a file of the user's, after checking its hash."""
+def _record(target: Path) -> Path:
+    """Return where the hash of a file without a published one is kept, in the form of sha256sum."""
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _recorded(target: Path) -> str | None:
+    try:
+        digest = _record(target).read_text(encoding="utf-8").partition(" ")[0]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
+        raise DownloadError(f"{_record(target)} does not begin with a SHA-256. Delete it to trust the file anew.")
+    return digest
+
+
+def _trust(path: Path, target: Path, *, progress: bool) -> None:
+    """Record the hash of `path`, which later files in the place of `target` must have, and say so."""
+    digest = _sha256(path)
+    record = _record(target)
+    try:
+        write_text(record, f"{digest}  {target.name}\n")
+    except OSError as error:
+        what = f"and {record} cannot be written ({error.strerror})."
+    else:
+        what = f"so it is trusted on first use: its SHA-256 {digest} is now in {record}."
+    if progress:
+        _say(f"No hash was published for {target.name}, {what}")
+
+
+def _check(path: Path, sha256: str | None, target: Path) -> None:
+    """Refuse `path`, a file of the user's, unless it is there and has the hash."""
     try:
         if not path.is_file():
             there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -186,11 +225,16 @@ def _checked(path: Path, sha256: str | None) -> Path:
     except PermissionError as error:
         raise DownloadError(f"{path}, which T2T_VIT_WEIGHTS or url_mapping names, cannot be read.") from error
     if sha256 is not None and not _agree(digest, sha256):
-        raise HashMismatchError(_mismatch(str(path), digest, sha256))
-    return path
+        raise HashMismatchError(_mismatch(str(path), digest, sha256, target))
 
 
-def _mismatch(what: str, digest: str, sha256: str) -> str:
+def _mismatch(what: str, digest: str, sha256: str, target: Path) -> str:
+    recorded = _record(target)
+    if recorded.is_file():
+        return (
+            f"{what} is not the file that was trusted on first use: its SHA-256 begins with {digest[:8]}, not with "
+            f"{sha256[:8]}. If its publisher has replaced it, delete {recorded}; else get it from another place."
+        )
     return (
         f"{what} is not the published file: its SHA-256 begins with {digest[: max(8, len(sha256))]}, "
         f"not with {sha256}. Get it from another place."
@@ -227,7 +271,7 @@ def _download(url: str, target: Path, sha256: str | None, *, progress: bool) -> 
             file.flush()
             os.fsync(file.fileno())
         if sha256 is not None and not _agree(digest := _sha256(partial), sha256):
-            raise HashMismatchError(_mismatch(f"What {url} sent", digest, sha256))
+            raise HashMismatchError(_mismatch(f"What {url} sent", digest, sha256, target))
         partial.replace(target)
         _sync_folder(target.parent)
     finally:

@@ -1,0 +1,18 @@
+"""A name, a config or an `Experiment` in, a model with weights out."""
+
+from __future__ import annotations
+
+from t2t_vit.hub.build import build_model, load_model, preprocessing_of
+from t2t_vit.hub.get_model import get_model
+from t2t_vit.hub.names import find_experiment, list_models
+from t2t_vit.hub.published import weights_file
+
+__all__ = [
+    "build_model",
+    "find_experiment",
+    "get_model",
+    "list_models",
+    "load_model",
+    "preprocessing_of",
+    "weights_file",
+]

@@ -1,0 +1,163 @@
+"""From an `Experiment` to its network, with fresh weights or a file's."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from t2t_vit.config import Experiment, experiment_from_json
+from t2t_vit.errors import CheckpointError
+from t2t_vit.models import T2TViT, create_model, variant_names
+from t2t_vit.models.adapt import LoadReport, fit_state_dict
+from t2t_vit.models.freeze import freeze
+
+if TYPE_CHECKING:
+    from t2t_vit.weights.load import Checkpoint
+
+_log = logging.getLogger(__name__)
+
+#: Settings of the model that its network is not built of.
+_AFTERWARDS = ("name", "pretrained", "freeze", "grad_checkpointing")
+
+
+def build_model(experiment: Experiment, num_classes: int | None = None, **overrides: Any) -> T2TViT:
+    """Return the network of `experiment` with fresh weights, in training mode.
+
+    Args:
+        experiment: What to build.
+        num_classes: Classes, if `experiment` leaves them open.
+        overrides: Arguments of `T2TViT` over the experiment's.
+    """
+    settings = {
+        field.name: getattr(experiment.model, field.name)
+        for field in dataclasses.fields(experiment.model)
+        if field.name not in _AFTERWARDS
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if num_classes is not None:
+        settings["num_classes"] = num_classes
+    model = create_model(experiment.model.name, **{**settings, **overrides})
+    model.preprocessing = preprocessing_of(experiment)
+    model.set_grad_checkpointing(experiment.model.grad_checkpointing)
+    freeze(model, experiment.model.freeze)
+    return model
+
+
+def load_model(
+    experiment: Experiment,
+    file: str | Path,
+    *,
+    weights: str = "ema",
+    new_head: bool = False,
+    strict: bool = True,
+    **overrides: Any,
+) -> T2TViT:
+    """Return the network of `experiment` with the weights of `file`, in training mode.
+
+    Its `load_report` says what was loaded, adapted, drawn anew or dropped.
+
+    Args:
+        experiment: What to build. Where it leaves the number of classes open, the file decides.
+        file: A checkpoint of any layout that `t2t_vit.weights` reads.
+        weights: `ema` or `raw`.
+        new_head: The number of classes was asked for: a head of another size is drawn anew instead of refused.
+        strict: Refuse a file that does not fit. Otherwise take what fits.
+        overrides: Arguments of `T2TViT` over the experiment's.
+
+    Raises:
+        CheckpointError: The file holds no weights, or they do not fit.
+    """
+    from t2t_vit.weights.load import read_checkpoint
+
+    checkpoint = read_checkpoint(file)
+    state = {name: value.float() for name, value in checkpoint.state_dict(weights).items()}
+    if experiment.model.num_classes is None and "num_classes" not in overrides and "head.weight" in state:
+        overrides["num_classes"] = len(state["head.weight"])
+    with torch.device("meta"):  # nothing is drawn or allocated that the file would overwrite at once
+        model = build_model(experiment, **overrides)
+    try:
+        fitted, report = fit_state_dict(model, state, new_head=new_head, strict=strict)
+    except CheckpointError as error:
+        raise CheckpointError(_misfit(experiment.model.name, checkpoint, state, str(error))) from None
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    model.load_state_dict(fitted, assign=True)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    model.load_report = report
+    _say(checkpoint, report)
+    _warn_of_other_preprocessing(experiment, checkpoint)
+    is_own_head = "head.weight" in report.loaded
+    if is_own_head and checkpoint.classes is not None and len(checkpoint.classes) == model.num_classes:
+        model.classes = checkpoint.classes
+    return model
+
+
+def preprocessing_of(experiment: Experiment) -> dict[str, Any]:
+    """Return how images are prepared for the model of `experiment`: the arguments of `t2t_vit.data.preprocess`."""
+    settings, img_size = experiment.preprocessing, experiment.model.image_height_width
+    height, width = (int(side / settings.crop_pct) for side in img_size)
+    return {
+        "img_size": img_size,
+        "resize": (height, width) if settings.crop_mode == "squash" else min(height, width),
+        "interpolation": settings.interpolation,
+        "mean": settings.mean,
+        "std": settings.std,
+    }
+
+
+def architecture_of(state: dict[str, torch.Tensor]) -> str | None:
+    """Return the architecture that has the keys and shapes of `state`, whatever its classes, channels and image size.
+
+    Args:
+        state: Weights under the official names.
+    """
+
+    def shapes(values: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+        return {
+            name: () if name.startswith("tokens_to_token.") else tuple(value.shape)
+            for name, value in values.items()
+            if name != "pos_embed" and not name.startswith(("head.", "aux_head."))
+        }
+
+    with torch.device("meta"):
+        return next(
+            (name for name in variant_names() if shapes(create_model(name).state_dict()) == shapes(state)), None
+        )
+
+
+def _misfit(model: str, checkpoint: Checkpoint, state: dict[str, torch.Tensor], problems: str) -> str:
+    """Return what to say of weights that do not fit, in one line."""
+    name = architecture_of(state)
+    made_with = checkpoint.path.with_name("experiment.json")
+    if name is not None and name != model:
+        advice = f"This is {name}: use that, or strict=False"
+    elif made_with.is_file():
+        advice = f"Name the model that it was made with ({made_with}), or strict=False"
+    else:
+        advice = "Name the model that it was made with, or strict=False"
+    if "head.weight" in problems:
+        advice += ", or give num_classes to get a new head"
+    return f"{checkpoint.path} ({checkpoint.layout}) does not fit {model}: {problems}. {advice}"
+
+
+def _say(checkpoint: Checkpoint, report: LoadReport) -> None:
+    """Report what was not taken as it is; a resized position table is nothing to warn of."""
+    is_usual = report.resized in ([], ["pos_embed"]) and not (report.initialised or report.missing or report.dropped)
+    _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", checkpoint.path, report)
+
+
+def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:
+    """Say so if the weights were trained on images that were prepared in another way."""
+    stored = checkpoint.meta.get("experiment")
+    if not isinstance(stored, str):
+        return
+    trained = experiment_from_json(stored, str(checkpoint.path)).preprocessing
+    if trained != experiment.preprocessing:
+        _log.warning(
+            "%s was trained with %s and here it is %s; its run's experiment.json has the right one",
+            checkpoint.path, trained, experiment.preprocessing,
+        )  # fmt: skip

@@ -1,0 +1,84 @@
+"""From what a user calls weights to a file on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from t2t_vit.config import Experiment, Model
+from t2t_vit.errors import ConfigError
+from t2t_vit.weights.catalogue import CATALOGUE, PretrainedWeights, find_weights
+from t2t_vit.weights.download import fetch
+
+
+def weights_file(location: str | Path, url_mapping: tuple[str, str] | None = None) -> Path:
+    """Return the file at `location`, fetched if it is a URL.
+
+    Args:
+        location: A path, a URL, or a name with published weights.
+        url_mapping: (pattern, replacement), a regular expression applied to a URL first; it may give a path.
+
+    Raises:
+        DownloadError: It cannot be fetched.
+        HashMismatchError: It is another file than was published.
+    """
+    entry = named_weights(location)
+    if entry is not None:
+        return fetch(entry.url, entry.sha256, url_mapping=url_mapping)
+    if re.match(r"https?://", str(location)):
+        return fetch(str(location), url_mapping=url_mapping)
+    return Path(location)
+
+
+def named_weights(name: str | Path) -> PretrainedWeights | None:
+    """Return the published weights called `name`, None if it is no such name, or an architecture's alone."""
+    entry = find_weights(str(name))
+    return None if entry is None or entry.model == str(name) else entry
+
+
+def published_weights(model: str | Path | Experiment, experiment: Experiment) -> str:
+    """Return the name of the published weights of `model`, or what its config trains from.
+
+    Args:
+        model: What the user called it.
+        experiment: What that is.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    name = "" if isinstance(model, Experiment) else str(model)
+    entry = named_weights(name) or named_weights(Path(name).stem if name.endswith((".py", ".json")) else "")
+    if entry is None and _is_unchanged(experiment.model):
+        entry = find_weights(experiment.model.name)
+    if entry is not None:
+        return entry.name
+    if experiment.model.pretrained is not None:
+        return experiment.model.pretrained
+    raise ConfigError(
+        f"there are no published weights for {repr(name) if name else 'this Experiment'}; give pretrained=PATH-OR-URL, "
+        f"or use one of {', '.join(CATALOGUE)}"
+    )
+
+
+#: What weights can be adapted to, or do not depend on.
+_FREE = {
+    "name",
+    "pretrained",
+    "num_classes",
+    "img_size",
+    "in_chans",
+    "drop_rate",
+    "drop_path_rate",
+    "freeze",
+    "grad_checkpointing",
+}
+
+
+def _is_unchanged(model: Model) -> bool:
+    """Whether `model` is its architecture as published, whatever its images and classes."""
+    return all(
+        getattr(model, field.name) == getattr(Model(), field.name)
+        for field in dataclasses.fields(model)
+        if field.name not in _FREE
+    )

@@ -1,0 +1,231 @@
+"""Fit weights to a model of another image size, with other channels or other classes, and say what was done.
+
+A state dict goes in and a state dict comes out, under the official parameter names.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from t2t_vit.errors import CheckpointError
+from t2t_vit.models.position import resize_position_table, sinusoid_table
+from t2t_vit.models.t2t_vit import T2TViT
+
+StateDict = dict[str, torch.Tensor]
+
+#: Parameters of an auxiliary head, which token labelling trains beside the one that classifies.
+_AUXILIARY = "aux_head."
+
+
+@dataclass
+class LoadReport:
+    """What became of the entries of a weights file.
+
+    Attributes:
+        loaded: Taken as they are.
+        resized: Adapted to another image size or other channels; a position table that is not there, computed.
+        initialised: Drawn anew, as the head of other classes.
+        dropped: In the file and not in the model.
+        missing: In the model and not in the file; they keep what they were initialised with.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    initialised: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return it in one line: what was not taken as it is, by name."""
+        others = [
+            f"{len(names)} {what} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})"
+            for what, names in (
+                ("resized", self.resized),
+                ("newly initialised", self.initialised),
+                ("dropped", self.dropped),
+                ("missing", self.missing),
+            )
+            if names
+        ]
+        return ", ".join([f"{len(self.loaded)} loaded", *others])
+
+
+def fit_state_dict(
+    model: T2TViT, state: Mapping[str, torch.Tensor], *, new_head: bool = False, strict: bool = True
+) -> tuple[StateDict, LoadReport]:
+    """Return `state` as `model` can load it, every entry there and of the right shape, and what was done for it.
+
+    - The position table is interpolated from the grid it was made for, or computed if there is none.
+    - The first token layer is adapted to the model's image channels.
+    - A head of other classes is drawn anew if `new_head` allows it.
+    - The auxiliary head of token labelling is dropped.
+
+    Args:
+        model: What the weights are for; it may be on the meta device and is not changed.
+        state: Weights under the official names.
+        new_head: Whether a head of another number of classes may be drawn anew.
+        strict: Refuse weights that lack an entry, have one too many or one of another shape. Otherwise such an entry
+            is left out and the model's drawn anew.
+
+    Raises:
+        CheckpointError: The weights do not fit; the message lists what is missing, left over, or of another shape.
+    """
+    fitted, report = dict(state), LoadReport()
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    _drop(fitted, report, [name for name in fitted if name.startswith(_AUXILIARY)])
+    if model.num_classes == 0:
+        _drop(fitted, report, [name for name in fitted if name.startswith("head.")])
+    elif new_head and _shape(fitted, "head.weight") != wanted["head.weight"]:
+        fitted = {name: value for name, value in fitted.items() if not name.startswith("head.")}
+        fitted |= _drawn(model, ["head.weight", "head.bias"])
+        report.initialised += ["head.weight", "head.bias"]
+    _fit_position_table(model, fitted, report)
+    _fit_channels(model, fitted, report)
+
+    problems = differences(wanted, fitted)
+    if problems and strict:
+        raise CheckpointError("; ".join(problems))
+    _drop(fitted, report, [name for name in fitted if _shape(fitted, name) != wanted.get(name)])
+    report.missing += [name for name in wanted if name not in fitted]
+    fitted |= _drawn(model, report.missing)
+    made = {*report.resized, *report.initialised, *report.missing}
+    report.loaded += [name for name in wanted if name not in made]
+    return {name: fitted[name] for name in wanted}, report
+
+
+def differences(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return in words what of `state` is missing, left over, or of another shape than `wanted`."""
+    missing = [name for name in wanted if name not in state]
+    extra = [name for name in state if name not in wanted]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, expected {shape}"
+        for name, shape in wanted.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    return [
+        f"{len(names)} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        for what, names in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
+        if names
+    ]
+
+
+def _shape(state: Mapping[str, torch.Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(state[name].shape) if name in state else None
+
+
+def _drop(state: StateDict, report: LoadReport, names: list[str]) -> None:
+    for name in names:
+        del state[name]
+    report.dropped += names
+
+
+def _drawn(model: T2TViT, names: list[str]) -> StateDict:
+    """Return first values for the parameters and buffers `names` of `model`."""
+    if not names:
+        return {}
+    fresh = copy.deepcopy(model).to_empty(device="cpu")
+    fresh.reset_parameters()
+    fresh.pos_embed.copy_(sinusoid_table(*fresh.pos_embed.shape[1:]))
+    return {name: value for name, value in fresh.state_dict().items() if name in names}
+
+
+def _fit_position_table(model: T2TViT, state: StateDict, report: LoadReport) -> None:
+    rows, dim = model.pos_embed.shape[1:]
+    stored = state.get("pos_embed")
+    if stored is None:  # some files leave out what can be computed
+        state["pos_embed"] = sinusoid_table(rows, dim)
+        report.resized.append("pos_embed")
+    elif stored.ndim == 3 and stored.shape[2] == dim and stored.shape[1] != rows:
+        side = math.isqrt(max(0, stored.shape[1] - 1))
+        if 1 + side * side == stored.shape[1]:
+            state["pos_embed"] = resize_position_table(stored, (side, side), model.grid_size)
+            report.resized.append("pos_embed")
+
+
+def _fit_channels(model: T2TViT, state: StateDict, report: LoadReport) -> None:
+    """Adapt what sees the pixels to as many image channels as the model has."""
+    kernel = model.soft_splits[0].kernel
+    first = "tokens_to_token." + ("project" if len(model.soft_splits) == 1 else "soft_split0")
+    layer = "tokens_to_token.attention1."
+    if f"{first}.weight" in state:
+        _fit_pixels(model.in_chans, kernel, f"{first}.weight", state, report)
+    elif f"{layer}attn.qkv.weight" in state:
+        channels = _fit_token_layer(model.in_chans, kernel, layer, "attn.qkv", state, report)
+        if channels is not None:  # the scale is that of the input's width: a weaker query keeps the source's
+            query, key_value = state[f"{layer}attn.qkv.weight"].tensor_split((model.token_dim,))
+            query = query * (model.in_chans / channels) ** 0.5
+            state[f"{layer}attn.qkv.weight"] = torch.cat([query, key_value])
+    elif f"{layer}kqv.weight" in state:
+        _fit_token_layer(model.in_chans, kernel, layer, "kqv", state, report)
+
+
+def _fit_pixels(channels: int, kernel: int, name: str, state: StateDict, report: LoadReport) -> None:
+    """Adapt the convolution or projection `name`, which sees pixels as they are, to `channels`."""
+    weight = state[name]
+    there, left_over = divmod(math.prod(weight.shape[1:]), kernel**2)
+    if there == channels or left_over or not there:
+        return
+    adapted = _other_channels(weight.reshape(len(weight), there, kernel**2), channels)
+    state[name] = adapted.flatten(1) if weight.ndim == 2 else adapted.reshape(-1, channels, kernel, kernel)
+    report.resized.append(name)
+
+
+def _fit_token_layer(
+    channels: int, kernel: int, layer: str, projection: str, state: StateDict, report: LoadReport
+) -> int | None:
+    """Adapt the first token layer, a norm and a projection of its windows, to `channels`.
+
+    In equal channels a window is normalized as it is in one. So for a grey image one channel can give what the same
+    in all of them gave: the norm's weight is folded into the projection, and its bias, one constant for each output,
+    into the projection's or, where that has none, into the norm's, as nearly as its k² numbers can say it.
+
+    Returns:
+        The number of channels that the weights were made for, None if there was nothing to do.
+    """
+    names = [f"{layer}{projection}.weight", f"{layer}norm1.weight", f"{layer}norm1.bias"]
+    width = _last_size(state, names[0])
+    there, left_over = divmod(width or 0, kernel**2)
+    if there in (0, channels) or left_over or any(_last_size(state, name) != width for name in names):
+        return None
+    weight, norm, bias = (state[name].reshape(-1, there, kernel**2) for name in names)
+    report.resized += names
+    if channels == 1:
+        folded = (weight * norm).sum(dim=1)  # (O, k²)
+        constant = (weight * bias).sum(dim=(1, 2))  # (O,)
+        nearest = torch.zeros(kernel**2)
+        if f"{layer}{projection}.bias" in state:
+            state[f"{layer}{projection}.bias"] = state[f"{layer}{projection}.bias"] + constant
+            report.resized.append(f"{layer}{projection}.bias")
+        else:
+            nearest = torch.linalg.lstsq(folded.double(), constant.double()[:, None], driver="gelsd").solution[:, 0]
+        adapted = [folded, torch.ones(kernel**2), nearest]
+    else:
+        repeats = (1, -(-channels // there), 1)
+        adapted = [
+            _other_channels(weight, channels).flatten(1),
+            norm.repeat(repeats)[0, :channels].flatten(),
+            bias.repeat(repeats)[0, :channels].flatten(),
+        ]
+    state.update({name: value.to(weight.dtype) for name, value in zip(names, adapted, strict=True)})
+    return there
+
+
+def _last_size(state: StateDict, name: str) -> int | None:
+    return state[name].shape[-1] if name in state and state[name].ndim else None
+
+
+def _other_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return a kernel (O, C, k²) for `channels` image channels.
+
+    For one, the sum: a grey image gives what it gave in C equal channels. For more, the old ones over and over,
+    weakened so that the sum stays.
+    """
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    there = weight.shape[1]
+    return weight.repeat(1, -(-channels // there), 1)[:, :channels] * (there / channels)

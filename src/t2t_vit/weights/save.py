@@ -1,0 +1,122 @@
+"""Write weights in the layout of another project, or as safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from t2t_vit.errors import CheckpointError, ConfigError
+from t2t_vit.files import written_whole
+from t2t_vit.weights.convert import to_mmpretrain
+from t2t_vit.weights.load import Checkpoint, read_checkpoint
+
+Target = Literal["official", "mmpretrain", "safetensors"]
+
+_SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "official": (".pth", ".pt", ".pth.tar"),
+    "mmpretrain": (".pth", ".pt"),
+    "safetensors": (".safetensors",),
+}
+
+
+def convert(
+    source: str | Path, target: str | Path, to: Target, *, weights: str = "ema", overwrite: bool = False
+) -> Checkpoint:
+    """Write the weights of `source` to `target`, whole or not at all, every tensor bit by bit as it is.
+
+    What is not weights (optimizer, log) stays behind; class names and this package's settings go with them.
+
+    Args:
+        source: A checkpoint of any layout that `read_checkpoint` knows.
+        target: The new file.
+        to: `official`: what the official code loads, an entry `state_dict`. `mmpretrain`: what MMPretrain loads.
+            `safetensors`: the official names, in a file that cannot hold code.
+        weights: `ema` or `raw`, where the file has both.
+        overwrite: Whether there may be a `target` already.
+
+    Returns:
+        What was read.
+
+    Raises:
+        CheckpointError: `source` holds no weights, or such as the layout has no names for; or `target` is there.
+        ConfigError: `to` is unknown, or `target` has another layout's suffix.
+    """
+    source, target = Path(source), Path(target)
+    _suffix(target, to)
+    if target.exists() and not overwrite:
+        raise CheckpointError(f"{target} is there already; name another file, or say that it is to be replaced")
+    checkpoint = read_checkpoint(source)
+    _write(target, _packed(checkpoint, weights, to))
+    return checkpoint
+
+
+def publish(source: str | Path, target: str | Path, to: Target | None = None, *, weights: str = "ema") -> Path:
+    """Write the weights of `source` to hand them on, under a name that ends in the first digits of the file's SHA-256.
+
+    Args:
+        source: A checkpoint of any layout that `read_checkpoint` knows.
+        target: The new file; `model.pth` becomes `model-1a2b3c4d.pth`.
+        to: As for `convert`; None: safetensors if `target` is called so, else official.
+        weights: `ema` or `raw`, where the file has both.
+
+    Returns:
+        The new file.
+
+    Raises:
+        CheckpointError: `source` holds no weights, or such as the layout has no names for.
+        ConfigError: `to` is unknown, or `target` has another layout's suffix.
+    """
+    target = Path(target)
+    to = to or ("safetensors" if target.suffix == ".safetensors" else "official")
+    suffix = _suffix(target, to)
+    content = _packed(read_checkpoint(source), weights, to)
+    digest = hashlib.sha256(content).hexdigest()
+    named = target.with_name(f"{target.name.removesuffix(suffix)}-{digest[:8]}{suffix}")
+    _write(named, content)
+    return named
+
+
+def _suffix(target: Path, to: str) -> str:
+    """Return the suffix of `target`."""
+    if to not in _SUFFIXES:
+        raise ConfigError(f"to={to!r} is unknown: it is one of {', '.join(_SUFFIXES)}.")
+    suffix = next((suffix for suffix in _SUFFIXES[to] if target.name.endswith(suffix)), None)
+    if suffix is None:
+        raise ConfigError(f"{target} does not end in {' or '.join(_SUFFIXES[to])}, as a file of {to} weights does.")
+    return suffix
+
+
+def _packed(checkpoint: Checkpoint, weights: str, to: Target) -> bytes:
+    """Return the file that holds one of the sets of weights of `checkpoint`."""
+    state = checkpoint.state_dict(weights)
+    classes, experiment = checkpoint.classes, checkpoint.meta.get("experiment")
+    texts = {"experiment": experiment} if isinstance(experiment, str) else {}
+    if to == "safetensors":
+        from safetensors.torch import save
+
+        if classes is not None:
+            texts["classes"] = json.dumps(classes)
+        return save({name: value.contiguous() for name, value in state.items()}, {"format": "pt", **texts})
+    content: dict[str, object]
+    if to == "mmpretrain":
+        known = {} if classes is None else {"dataset_meta": {"classes": list(classes)}}
+        content = {"meta": {**texts, **known}, "state_dict": to_mmpretrain(state)}
+    else:
+        content = {"state_dict": state, **texts, **({} if classes is None else {"classes": list(classes)})}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
