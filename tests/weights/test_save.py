@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 import subprocess
 import sys
+import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from t2t_vit.models import T2TViT
 from t2t_vit.weights.load import Layout, read_checkpoint
 from t2t_vit.weights.save import convert, publish
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 CLASSES = ("cat", "dog", "süß")
 
 
@@ -101,6 +105,22 @@ def test_the_official_layout_is_what_the_official_code_looks_for(tmp_path):
     convert(tmp_path / "in.pth", tmp_path / "out.pth.tar", "official")
     content = torch.load(tmp_path / "out.pth.tar", weights_only=True)
     assert {"blocks.1.mlp.fc1.weight", "tokens_to_token.attention1.kqv.weight"} <= content["state_dict"].keys()
+
+
+def test_mmpretrain_finds_every_tensor_where_it_looks(tmp_path):
+    """The names and bits are those that MMPretrain itself had after loading such a file; see tests/golden/README.md."""
+    fill = runpy.run_path(str(GOLDEN / "fill.py"))["filled_value"]
+    model = T2TViT(img_size=64, embed_dim=48, depth=2, num_heads=3, mlp_ratio=2, token_dim=16, num_classes=4)
+    state = {
+        name: value if name == "pos_embed" else torch.from_numpy(fill(name, tuple(value.shape)))
+        for name, value in model.state_dict().items()
+    }
+    torch.save(state, tmp_path / "in.pth")
+    convert(tmp_path / "in.pth", tmp_path / "out.pth", "mmpretrain")
+
+    written = torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]
+    checks = {name: zlib.crc32(value.numpy().tobytes()) for name, value in written.items()}
+    assert checks == json.loads((GOLDEN / "mmpretrain_loaded.json").read_text())
 
 
 def test_mmpretrain_has_no_performer(tmp_path):

@@ -11,7 +11,10 @@ def info(
     models: Annotated[
         list[str] | None, typer.Argument(help="Names of models, or configs; none: every architecture.")
     ] = None,
-    img_size: Annotated[int | None, typer.Option(min=1, help="Image side in pixels; default: the model's.")] = None,
+    img_size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Image side in pixels, or twice: height and width; default: the model's."),
+    ] = None,
 ) -> None:
     """Say how large models are and how much they compute for one image."""
     import torch
@@ -19,16 +22,20 @@ def info(
     from t2t_vit.hub import build_model, find_experiment
     from t2t_vit.models import variant_names
     from t2t_vit.models.complexity import measure_complexity
-    from t2t_vit.weights.catalogue import CATALOGUE
+    from t2t_vit.weights.catalogue import find_weights
 
+    if img_size and len(img_size) > 2:
+        raise typer.BadParameter(f"{len(img_size)} of them; expected height and width", param_hint="--img-size")
     header = ("model", "pixels", "parameters", "buffers", "MACs¹", "MACs²", "top-1³", "top-5³")
     rows: list[tuple[str, ...]] = [header]
     for name in models or variant_names():
         experiment = find_experiment(name)
         with torch.device("meta"):
-            model = build_model(experiment, **({"img_size": img_size} if img_size else {}))
+            model = build_model(experiment, **({"img_size": (img_size[0], img_size[-1])} if img_size else {}))
         size = measure_complexity(model)
-        published = CATALOGUE.get(name)
+        published = find_weights(name)
+        if published is not None and published.model == name:  # an architecture, not its weights
+            published = None
         rows.append(
             (
                 name,
@@ -50,4 +57,6 @@ def info(
         typer.echo("  ".join(cells).rstrip())
     typer.echo("\n¹ without the two attention products, as MMPretrain's page counts")
     typer.echo("² with them, as the paper counts")
-    typer.echo("³ ImageNet-1k, quoted from the page of the published weights, not measured here")
+    typer.echo(
+        "³ quoted from the page of the published weights, not measured here: ImageNet-1k's, or that of what the name says"
+    )

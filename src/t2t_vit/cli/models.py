@@ -18,8 +18,10 @@ def models(
     names = list_models(pattern)
     width = max(map(len, names), default=0)
     for name in names:
+        weights = CATALOGUE.get(name)
         kinds = [
-            *(["published weights"] if name in CATALOGUE else []),
+            *(["published weights"] if weights is not None else []),
             *(["config"] if name in shipped_configs() else []),
         ]
-        typer.echo(f"{name.ljust(width)}  {', '.join(kinds) or 'architecture'}")
+        quoted = f"  top-1 {weights.top1:.2f} % quoted, {weights.licence}" if weights is not None else ""
+        typer.echo(f"{name.ljust(width)}  {', '.join(kinds) or 'architecture'}{quoted}")

@@ -9,6 +9,7 @@ Source: Choromanski et al., Rethinking Attention with Performers, 2021, positive
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -47,13 +48,13 @@ class TokenPerformer(nn.Module):
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """Return the attention weights (B, 1, N, N) over normalized tokens `x` (B, N, P); rows sum to just below 1."""
         k, q, _ = self.kqv(x).chunk(3, dim=-1)
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device):
             weights = self._features(q) @ self._features(k).transpose(-2, -1)
             return (weights / (weights.sum(dim=-1, keepdim=True) + _EPSILON)).unsqueeze(1)
 
     def _attend(self, k: torch.Tensor, q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         # float32 whatever surrounds it: in half precision the exponentials overflow and epsilon is 0, which gives NaN.
-        with torch.autocast(v.device.type, enabled=False):
+        with _without_autocast(v.device):
             k_features, q_features = self._features(k), self._features(q)  # each (B, N, M)
             values = k_features.transpose(-2, -1) @ v.float()  # (B, M, D)
             total = q_features @ k_features.sum(dim=1).unsqueeze(-1)  # (B, N, 1)
@@ -64,3 +65,9 @@ class TokenPerformer(nn.Module):
         x = x.float()
         exponent = x @ self.w.float().T - x.square().sum(dim=-1, keepdim=True) / 2
         return exponent.exp() / math.sqrt(self.w.shape[0])
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()  # the meta device knows no autocast
