@@ -16,8 +16,21 @@ from PIL import Image
 
 import t2t_vit
 from t2t_vit.cli.arguments import expand
+from t2t_vit.models import variant_names
 
-COMMANDS = ["predict", "train", "test", "info", "models", "download", "attention", "demo"]
+COMMANDS = [
+    "predict",
+    "train",
+    "test",
+    "info",
+    "models",
+    "download",
+    "attention",
+    "convert",
+    "publish",
+    "demo",
+    "features",
+]
 NAME = "t2t-vit-t-14_8xb64_in1k"
 
 
@@ -143,6 +156,7 @@ def test_models_lists_names_that_match(command):
     names = [line.split()[0] for line in command("models").out.splitlines()]
     assert names == t2t_vit.list_models()
     assert "published weights, config" in command("models", "t2t-vit-t-14").out
+    assert "published weights  top-1 81.50 % quoted, BSD-3-Clause-Clear" in command("models", "t2t_vit_14.off").out
     assert command("models", "resnet").out == ""
 
 
@@ -169,6 +183,12 @@ def test_info_tells_size_and_both_counts_of_work(command):
     assert "without the two attention products" in done.out
     assert "quoted" in done.out
     assert "384×384" in command("info", "t2t_vit_t_14", "--img-size", "384").out
+    assert "81.5 %" in command("info", "t2t_vit_14.official_in1k").out
+
+
+def test_info_tells_of_every_architecture_by_default(command):
+    names = [line.split()[0] for line in command("info").out.split("\n\n")[0].splitlines()[1:]]
+    assert names == variant_names()
 
 
 def predict(command, trained, *arguments):

@@ -183,8 +183,8 @@ def test_weights_of_another_model_are_told_in_one_line(command, trained, picture
     done = command("test", NAME, trained / "epoch_2.pth", "--cfg-options", f"data.root={pictures}")
     assert done.status == 1
     assert len(done.err.splitlines()) == 1
-    assert "does not fit this model" in done.err
-    assert f"Name the model ({trained / 'experiment.json'})" in done.err
+    assert "does not fit t2t_vit_t_14" in done.err
+    assert f"Name the model that it was made with ({trained / 'experiment.json'})" in done.err
 
     done = command("test", trained / "experiment.json", trained / "epoch_2.pth", "--cfg-options", "data.dataset=digits")
     assert done.status == 1

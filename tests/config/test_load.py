@@ -250,7 +250,7 @@ def test_every_setting_is_written_out_as_plain_values():
     values = experiment_to_dict(Experiment())
     assert json.loads(json.dumps(values))["optimizer"]["betas"] == [0.9, 0.999]
     assert set(values) == {
-        "model", "data", "preprocessing", "augmentation", "optimizer", "schedule", "ema", "runtime",
+        "model", "data", "preprocessing", "augmentation", "optimizer", "schedule", "ema", "distillation", "runtime",
     }  # fmt: skip
 
 

@@ -84,20 +84,39 @@ MMPRETRAIN_VALUES = {
     "model.backbone.t2t_cfg.token_dims": ("32", 32),
     "model.backbone.layer_cfgs.num_heads": ("3", 3),
     "model.head.num_classes": ("10", 10),
+    "model.backbone.init_cfg.checkpoint": ("weights.pth", "weights.pth"),
     "model.head.loss.label_smooth_val": ("0.2", 0.2),
+    "model.train_cfg.augments.0.alpha": ("0.5", 0.5),
+    "model.train_cfg.augments.1.alpha": ("0.5", 0.5),
+    "data_preprocessor.num_classes": ("10", 10),
     "train_dataloader.batch_size": ("128", 128),
     "train_dataloader.num_workers": ("1", 1),
     "train_dataloader.pin_memory": ("False", False),
     "train_dataloader.persistent_workers": ("False", False),
     "train_dataloader.dataset.data_root": ("elsewhere", "elsewhere"),
+    "train_dataloader.dataset.split": ("training", "training"),
+    "train_dataloader.dataset.data_prefix": ("training", "training"),
+    "train_dataloader.dataset.data_prefix.img_path": ("training", "training"),
+    "val_dataloader.dataset.split": ("test", "test"),
+    "val_dataloader.dataset.data_prefix": ("test", "test"),
+    "val_dataloader.dataset.data_prefix.img_path": ("test", "test"),
+    "test_dataloader.dataset.split": ("test", "test"),
+    "test_dataloader.dataset.data_prefix": ("test", "test"),
+    "test_dataloader.dataset.data_prefix.img_path": ("test", "test"),
     "optim_wrapper.optimizer.lr": ("1e-4", 1e-4),
     "optim_wrapper.optimizer.weight_decay": ("0.1", 0.1),
     "optim_wrapper.optimizer.betas": ("(0.9,0.98)", (0.9, 0.98)),
     "optim_wrapper.optimizer.eps": ("1e-6", 1e-6),
     "optim_wrapper.clip_grad.max_norm": ("5.0", 5.0),
+    "optim_wrapper.dtype": ("bfloat16", "bfloat16"),
+    "param_scheduler.0.end": ("5", 5),
+    "param_scheduler.0.start_factor": ("1e-3", 1e-3),
+    "param_scheduler.1.eta_min": ("1e-6", 1e-6),
+    "param_scheduler.2.factor": ("0.5", 0.5),
     "auto_scale_lr.enable": ("True", True),
     "auto_scale_lr.base_batch_size": ("1024", 1024),
     "train_cfg.max_epochs": ("5", 5),
+    "train_cfg.val_interval": ("5", 5),
     "randomness.seed": ("7", 7),
     "default_hooks.logger.interval": ("10", 10),
     "default_hooks.checkpoint.interval": ("5", 5),
@@ -111,6 +130,59 @@ def test_mmpretrains_name_sets_the_same_thing(name):
     text, value = MMPRETRAIN_VALUES[name]
     expected = {} if value is None else {DOTTED_NAMES[name]: value}
     assert changed(f"{name}={text}") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        (["data_preprocessor.mean=[127.5,127.5,127.5]"], {"preprocessing.mean": (0.5, 0.5, 0.5)}),
+        (["model.data_preprocessor.std=51,51,51"], {"preprocessing.std": (0.2, 0.2, 0.2)}),
+        (["data_preprocessor.mean=[123.675,116.28,103.53]", "data_preprocessor.std=[58.395,57.12,57.375]"], {}),
+        (["custom_hooks.0.momentum=0.001"], {"ema.decay": 0.999}),
+        (["custom_hooks.0.momentum=4e-5"], {}),
+        (["optim_wrapper.type=AmpOptimWrapper"], {"runtime.precision": "float16"}),
+        (
+            ["optim_wrapper.type=AmpOptimWrapper", "optim_wrapper.dtype=bfloat16"],
+            {"runtime.precision": "bfloat16"},
+        ),
+        (["model.backbone.layer_cfgs.feedforward_channels=768"], {"model.mlp_ratio": 2.0}),
+        (
+            ["model.backbone.embed_dims=100", "model.backbone.layer_cfgs.feedforward_channels=250"],
+            {"model.embed_dim": 100, "model.mlp_ratio": 2.5},
+        ),
+        (["model.backbone.t2t_cfg.use_performer=True"], {"model.tokens": "performer"}),
+        (["val_dataloader.dataset.data_root=/a"], {"data.val": "/a/val"}),
+        (["val_dataloader.dataset.data_root=/a", "test_dataloader.dataset.data_root=/b"], {"data.val": "/b/val"}),
+        (
+            [f"{name}_dataloader.dataset.data_root=elsewhere/" for name in ("train", "val", "test")],
+            {"data.root": "elsewhere/"},
+        ),
+        (["env_cfg.cudnn_benchmark=True", "default_scope=mmpretrain", "visualizer.type=X"], {}),
+    ],
+)
+def test_mmpretrains_name_in_its_own_unit(options, change):
+    assert changed(*options) == change
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("work_dir=x", "work_dir cannot be set here; give --work-dir DIR"),
+        ("resume=True", "resume cannot be set here; give --resume"),
+        ("val_dataloader.batch_size=9", "val_dataloader.batch_size cannot be set here; evaluation has the batches of"),
+        ("optim_wrapper.accumulative_counts=4", "gradients are not accumulated here"),
+        ("optim_wrapper.type=Apex", "optim_wrapper.type is 'Apex'; expected OptimWrapper or AmpOptimWrapper"),
+        ("data_preprocessor.mean=grey", "data_preprocessor.mean is 'grey'; expected a number for each channel"),
+        ("val_dataloader.dataset.data_root=5", "val_dataloader.dataset.data_root is 5; expected a folder"),
+        ("custom_hooks.0.momentum=slow", "ema.decay is 'slow'; expected a valid number"),
+        ("custom_hooks.0.momentun=0.1", "Did you mean 'custom_hooks.0.momentum'"),
+    ],
+)
+def test_mmpretrains_name_that_cannot_be_set_says_what_to_do(option, message):
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides(EXPERIMENT, [option])
+    assert str(caught.value).startswith("--cfg-options: ")
+    assert message in str(caught.value)
 
 
 def test_mmpretrains_names_stand_for_settings_that_exist():
@@ -128,7 +200,7 @@ def test_mmpretrains_names_stand_for_settings_that_exist():
         ("optimizer.lrr=3", "unknown setting 'optimizer.lrr'. Did you mean 'optimizer.lr'"),
         ("schedule.lr=3", "unknown setting 'schedule.lr'. Did you mean 'optimizer.lr'?"),
         ("optimizer.lr.x=3", "unknown setting 'optimizer.lr.x'. Did you mean 'optimizer.lr'"),
-        ("train_cfg.max_epoch=3", "unknown setting 'train_cfg.max_epoch'. Did you mean 'train_cfg.max_epochs'?"),
+        ("train_cfg.max_epoch=3", "unknown setting 'train_cfg.max_epoch'. Did you mean 'train_cfg.max_epochs' or"),
         ("model=3", "unknown setting 'model'."),
         ("model.=3", "unknown setting 'model.'."),
         ("a.b.c=3", "unknown setting 'a.b.c'."),

@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from t2t_vit import __version__
-from t2t_vit.cli import attention, demo, download, info, models, predict, test, train
+from t2t_vit.cli import (
+    attention,
+    convert,
+    cross_validate,
+    demo,
+    download,
+    features,
+    info,
+    models,
+    predict,
+    print_config,
+    publish,
+    test,
+    train,
+    verify_data,
+)
 from t2t_vit.cli.arguments import expand
 from t2t_vit.errors import T2TViTError
 
@@ -20,9 +35,24 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (predict, train, test, info, models, download, attention, demo):
+for module in (
+    predict,
+    features,
+    train,
+    test,
+    cross_validate,
+    info,
+    models,
+    print_config,
+    download,
+    verify_data,
+    attention,
+    convert,
+    publish,
+    demo,
+):
     name = module.__name__.rpartition(".")[2]
-    app.command(name)(getattr(module, name))
+    app.command(name.replace("_", "-"))(getattr(module, name))
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,12 +26,13 @@ def info(
 
     if img_size and len(img_size) > 2:
         raise typer.BadParameter(f"{len(img_size)} of them; expected height and width", param_hint="--img-size")
+    sides: dict[str, Any] = {"img_size": (img_size[0], img_size[-1])} if img_size else {}
     header = ("model", "pixels", "parameters", "buffers", "MACs¹", "MACs²", "top-1³", "top-5³")
     rows: list[tuple[str, ...]] = [header]
     for name in models or variant_names():
         experiment = find_experiment(name)
         with torch.device("meta"):
-            model = build_model(experiment, **({"img_size": (img_size[0], img_size[-1])} if img_size else {}))
+            model = build_model(experiment, **sides)
         size = measure_complexity(model)
         published = find_weights(name)
         if published is not None and published.model == name:  # an architecture, not its weights
@@ -58,5 +59,5 @@ def info(
     typer.echo("\n¹ without the two attention products, as MMPretrain's page counts")
     typer.echo("² with them, as the paper counts")
     typer.echo(
-        "³ quoted from the page of the published weights, not measured here: ImageNet-1k's, or that of what the name says"
+        "³ quoted from the page of the published weights, not measured here; on ImageNet-1k, or what the name says"
     )

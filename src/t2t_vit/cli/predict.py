@@ -17,18 +17,34 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="A JSON line an image instead of a table.")] = False,
+    show_dir: Annotated[Path | None, typer.Option(help="Write each picture with its prediction here.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show each picture with its prediction in a window.")] = False,
+    wait_time: Annotated[float, typer.Option(min=0, help="Seconds that each is shown; 0: until it is closed.")] = 0.0,
+    rescale_factor: Annotated[float | None, typer.Option(help="Pictures are shown that many times as large.")] = None,
+    resize: Annotated[
+        int | None, typer.Option(min=1, help="Short edge, in pixels, of pictures that are shown.")
+    ] = None,
+    draw_score: Annotated[bool, typer.Option(help="Whether pictures are shown with the score.")] = True,
 ) -> None:
     """Say what is in pictures."""
     from t2t_vit.inference import ImageClassificationInferencer, list_inputs
 
     inferencer = ImageClassificationInferencer(model, pretrained or True, device, classes)
     sources = list_inputs(list(images))
-    for first in range(0, len(sources), batch_size):
-        batch = sources[first : first + batch_size]
-        for source, prediction in zip(batch, inferencer(batch, batch_size=batch_size), strict=True):
-            scores = prediction["pred_scores"]
-            best = [(int(i), inferencer.classes[i], float(scores[i])) for i in scores.argsort()[::-1][:top]]
-            typer.echo(_json_line(str(source), best) if json else _table(str(source), best))
+    predictions = inferencer.stream(
+        sources,
+        batch_size,
+        resize=resize,
+        rescale_factor=rescale_factor,
+        draw_score=draw_score,
+        show=show,
+        wait_time=wait_time,
+        show_dir=show_dir,
+    )
+    for source, prediction in zip(sources, predictions, strict=True):
+        scores = prediction["pred_scores"]
+        best = [(int(i), inferencer.classes[i], float(scores[i])) for i in scores.argsort()[::-1][:top]]
+        typer.echo(_json_line(str(source), best) if json else _table(str(source), best))
 
 
 def _table(source: str, best: list[tuple[int, str, float]]) -> str:

@@ -10,11 +10,14 @@ import typer
 
 from t2t_vit.config import Experiment, apply_overrides, experiment_to_dict, load_experiment
 from t2t_vit.device import find_device
+from t2t_vit.model_index import registered
 
 
 def read_config(config: str, options: list[str] | None) -> Experiment:
     """Return the `Experiment` of `config` with the ``key=value`` of `options`."""
-    return apply_overrides(load_experiment(config), options or [])
+    own = registered().get(config.lower())
+    path = own.config if own is not None and own.config is not None else config
+    return apply_overrides(load_experiment(path), options or [])
 
 
 def resumed_config(checkpoint: Path, asked: Experiment, options: list[str] | None) -> Experiment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from t2t_vit.config.as_python import experiment_to_python
 from t2t_vit.config.load import (
     experiment_from_json,
     experiment_to_dict,
@@ -13,6 +14,7 @@ from t2t_vit.config.overrides import apply_overrides
 from t2t_vit.config.settings import (
     Augmentation,
     Data,
+    Distillation,
     Ema,
     Experiment,
     Model,
@@ -25,6 +27,7 @@ from t2t_vit.config.settings import (
 __all__ = [
     "Augmentation",
     "Data",
+    "Distillation",
     "Ema",
     "Experiment",
     "Model",
@@ -36,6 +39,7 @@ __all__ = [
     "experiment_from_json",
     "experiment_to_dict",
     "experiment_to_json",
+    "experiment_to_python",
     "load_experiment",
     "shipped_configs",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import runpy
 import traceback
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from t2t_vit.config.mmpretrain import Reading, is_mmpretrain, read_file, read_values
 from t2t_vit.config.settings import Experiment
 from t2t_vit.config.validation import explain, validate_experiment
 from t2t_vit.errors import ConfigError, nearest
+
+_log = logging.getLogger(__name__)
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -49,7 +53,8 @@ def config_path(config: str | Path) -> Path:
 def load_experiment(config: str | Path) -> Experiment:
     """Return the `Experiment` of a config: a Python file, a resolved JSON, or the name of a shipped one.
 
-    A Python file is executed, so only ever read one that you trust.
+    A Python file that binds `experiment` is executed, so only ever read one that you trust. One of MMPretrain
+    (``model = dict(type=...)``, ``_base_``) is read without that; what it means otherwise here is logged.
 
     Raises:
         ConfigError: The file is missing, broken, binds no `experiment`, or a setting in it is wrong.
@@ -59,6 +64,8 @@ def load_experiment(config: str | Path) -> Experiment:
         return _load_json(path)
     if path.suffix != ".py":
         raise ConfigError(f"config {str(path)!r}: expected a .py or .json file")
+    if is_mmpretrain(path.read_bytes().decode("utf-8-sig", errors="replace")):
+        return _noted(path, read_file(path))
     try:
         names = runpy.run_path(str(path))
     except ValidationError as error:
@@ -104,7 +111,22 @@ def _load_json(path: Path) -> Experiment:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        values = None
+    if isinstance(values, dict) and isinstance(values.get("model"), dict) and "backbone" in values["model"]:
+        return _noted(path, read_values(values, str(path)))
     return experiment_from_json(text, str(path))
+
+
+def _noted(path: Path, reading: Reading) -> Experiment:
+    """Return what was read, and say what is otherwise here."""
+    for note in reading.notes:
+        _log.warning("%s: %s", path, note)
+    if reading.idle:
+        _log.info("%s: without effect here: %s", path, ", ".join(reading.idle))
+    return reading.experiment
 
 
 def _place(path: Path, error: BaseException) -> str:

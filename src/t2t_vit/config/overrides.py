@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from t2t_vit.config.load import experiment_to_dict
-from t2t_vit.config.mmpretrain import DOTTED_NAMES
+from t2t_vit.config.mmpretrain.names import DOTTED_NAMES, KNOWN_NAMES, apply_name
 from t2t_vit.config.settings import Experiment
 from t2t_vit.config.validation import known_keys, validate_experiment
 from t2t_vit.errors import ConfigError, nearest
@@ -29,8 +29,10 @@ def apply_overrides(experiment: Experiment, options: Iterable[str]) -> Experimen
         key, equals, text = option.partition("=")
         if not equals or not key:
             raise ConfigError(f"--cfg-options got {option!r}; expected key=value, such as optimizer.lr=1e-3")
-        section, name = _find(key.strip())
-        values[section][name] = parse_value(text)
+        key, value = key.strip(), parse_value(text)
+        if not apply_name(key, value, values):
+            section, name = _find(key)
+            values[section][name] = value
     return validate_experiment(values, "--cfg-options")
 
 
@@ -51,5 +53,5 @@ def _find(key: str) -> tuple[str, str]:
         return section, name
     every = [f"{s}.{k}" for s in known_keys([]) for k in known_keys([s])]
     same_name = [known for known in every if known.endswith(f".{key.rpartition('.')[2]}")]
-    hint = f" Did you mean {same_name[0]!r}?" if same_name else nearest(key, [*every, *DOTTED_NAMES])
+    hint = f" Did you mean {same_name[0]!r}?" if same_name else nearest(key, [*every, *KNOWN_NAMES])
     raise ConfigError(f"--cfg-options: unknown setting {key!r}.{hint}")

@@ -46,7 +46,9 @@ class Model:
         tokens: What makes the tokens: transformer or performer layers between soft splits, or convolutions.
         stack: Encoder layers: plain, with squeeze-and-excitation, ghost, or densely connected.
         growth_rate: Channels that a dense layer appends.
-        pretrained: Checkpoint (path or URL) that training starts from.
+        pretrained: Checkpoint (path, URL, or name of published weights) that training starts from.
+        freeze: Parts that are not trained, separated by commas: ``tokens_to_token,blocks.0-5``.
+        grad_checkpointing: Compute each encoder layer twice in training instead of keeping what is in it.
     """
 
     name: str = "t2t_vit_t_14"
@@ -65,6 +67,8 @@ class Model:
     stack: Literal["plain", "se", "ghost", "dense"] | None = None
     growth_rate: Count | None = None
     pretrained: str | None = None
+    freeze: str | None = None
+    grad_checkpointing: bool = False
 
     @property
     def image_height_width(self) -> tuple[int, int]:
@@ -84,6 +88,9 @@ class Data:
         classes: `folders`: a class for each folder, in the order of names. `imagenet`: folders are named by ImageNet's
             ids (n01440764), labels are ImageNet's. `auto`: `imagenet` if all are so named and the model has 1000
             classes or is not told how many, else `folders`.
+        num_folds: Into how many parts the training images are split, to validate on one of them instead of on `val`;
+            None: not at all. Each part has its share of every class, and is the same in every run.
+        fold: Which part that is, from 0.
         batch_size: Images a device and step.
         num_workers: Processes that load images; 0: the training process itself.
         pin_memory: Page-locked memory for faster copies to a GPU.
@@ -95,10 +102,20 @@ class Data:
     train: str = "train"
     val: str = "val"
     classes: Literal["auto", "folders", "imagenet"] = "auto"
+    num_folds: Annotated[int, Field(ge=2, strict=True)] | None = None
+    fold: Natural = 0
     batch_size: Count = 64
     num_workers: Natural = 5
     pin_memory: bool = True
     persistent_workers: bool = True
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Data:
+        if self.fold and self.fold >= (self.num_folds or 0):
+            raise ValueError(
+                f"data.fold is {self.fold} and data.num_folds {self.num_folds}; expected one from 0 to num_folds - 1"
+            )
+        return self
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -230,6 +247,36 @@ class Ema:
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Distillation:
+    """A trained model whose answers to the training images are part of the loss.
+
+    Attributes:
+        teacher: Name of a model, or a config; None: no distillation. It tells the same classes apart.
+        teacher_weights: Its weights: path, URL, or name of published ones; None: the published ones of `teacher`.
+        kind: `hard`: the teacher's best class is a second label. `soft`: its probabilities are the target.
+        alpha: Part of the loss that is the teacher's; the rest is the labels'.
+        temperature: By which the logits of both are divided where `kind` is `soft`; more flattens the probabilities.
+    """
+
+    teacher: str | None = None
+    teacher_weights: str | None = None
+    kind: Literal["hard", "soft"] = "hard"
+    alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    temperature: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Distillation:
+        if self.teacher_weights is not None and self.teacher is None:
+            raise ValueError("distillation.teacher_weights is given without a distillation.teacher; name its model")
+        if self.kind == "hard" and self.temperature != 1.0:
+            raise ValueError(
+                f"distillation.temperature is {self.temperature} and does nothing where distillation.kind is 'hard'; "
+                "use kind 'soft'"
+            )
+        return self
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
 class Runtime:
     """How a run is carried out.
 
@@ -265,6 +312,7 @@ class Experiment:
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     ema: Ema = Ema()
+    distillation: Distillation = Distillation()
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")

@@ -1,0 +1,121 @@
+"""`t2t-vit print-config`, `verify-data` and `cross-validate`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from t2t_vit.config import experiment_from_json, load_experiment
+
+NAME = "t2t-vit-t-14_8xb64_in1k"
+THEIRS = f"_base_ = 'mmpretrain::t2t_vit/{NAME}.py'\nmodel = dict(head=dict(num_classes=5))\n"
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A config of MMPretrain."""
+    path = tmp_path / "theirs.py"
+    path.write_text(THEIRS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def damaged(pictures, tmp_path):
+    """A copy of the pictures, two of them damaged."""
+    root = tmp_path / "damaged"
+    shutil.copytree(pictures, root)
+    (root / "train" / "cat" / "0.png").write_bytes((root / "train" / "cat" / "0.png").read_bytes()[:200])
+    (root / "val" / "owl" / "1.png").write_text("<html>", encoding="utf-8")
+    return root
+
+
+def test_printed_config_of_mmpretrain_is_a_config_of_ours(command, theirs, tmp_path):
+    done = command("print-config", theirs, "--cfg-options", "train_cfg.max_epochs=7", "optim_wrapper.optimizer.lr=1e-3")
+    assert done.status == 0
+    ours = tmp_path / "ours.py"
+    ours.write_text(done.out, encoding="utf-8")
+    experiment = load_experiment(ours)
+    assert (experiment.model.num_classes, experiment.schedule.epochs, experiment.optimizer.lr) == (5, 7, 1e-3)
+    assert "theirs.py" in done.out.splitlines()[0]
+
+
+def test_config_is_printed_as_json(command):
+    done = command("print-config", NAME, "--json")
+    assert experiment_from_json(done.out, "output") == load_experiment(NAME)
+
+
+def test_wrong_config_is_told_in_one_line(command, tmp_path):
+    path = tmp_path / "theirs.py"
+    path.write_text("model = dict(type='Mine')", encoding="utf-8")
+    done = command("print-config", path)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"error: {path}: model.type is 'Mine'")
+
+
+def test_bad_images_of_a_folder_are_listed(command, damaged, tmp_path):
+    done = command("verify-data", damaged, "--workers", 2, "--out", tmp_path / "bad.txt")
+    assert done.status == 1
+    assert "18 images read, 2 of them cannot be used" in done.out
+    assert "0.png" in done.out
+    bad = (tmp_path / "bad.txt").read_text(encoding="utf-8").splitlines()
+    assert bad == [str(damaged / "train" / "cat" / "0.png"), str(damaged / "val" / "owl" / "1.png")]
+
+
+@pytest.mark.parametrize(("phase", "counts"), [("train", "12 images read, 1"), ("val", "6 images read, 1")])
+def test_images_of_one_phase_of_a_config(phase, counts, command, damaged):
+    done = command("verify-data", NAME, "--phase", phase, "--cfg-options", f"data.root={damaged}")
+    assert done.status == 1
+    assert counts in done.out
+
+
+def test_good_images_are_no_error(command, pictures):
+    done = command("verify-data", NAME, "--cfg-options", f"data.root={pictures}")
+    assert done.status == 0
+    assert "18 images read, 0 of them cannot be used" in done.out
+
+
+def test_folder_without_images_is_told(command, tmp_path):
+    done = command("verify-data", tmp_path)
+    assert done.status == 1
+    assert done.err.startswith(f"error: no images in '{tmp_path}'")
+
+
+def test_folds_are_trained_each_and_summed_up(command, options, tmp_path):
+    folder = tmp_path / "folds"
+    call = ("cross-validate", NAME, "--num-splits", 2, "--work-dir", folder)
+    quick = [*options, "schedule.epochs=1", "schedule.warmup_epochs=0"]
+    done = command(*call, "--fold", 1, *quick)
+    assert done.status == 0, done.err
+    assert not (folder / "fold0").exists()
+    stored = load_experiment(folder / "fold1" / "experiment.json")
+    assert (stored.data.num_folds, stored.data.fold) == (2, 1)
+
+    done = command(*call, "--fold", 1, *quick)
+    assert done.status == 1
+    assert "holds a run already" in done.err
+    done = command(*call, "--resume", *quick)
+    assert done.status == 0, done.err
+    assert "over 2 of 2 folds" in done.out
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["folds"]) == {"0", "1"}
+    assert 0 <= summary["folds"]["0"]["ema"]["accuracy/top1"] <= 100
+
+    shutil.rmtree(folder / "fold0")
+    assert "over 1 of 2 folds" in command(*call, "--summary").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("--num-splits", 2, "--fold", 2), 2, "there are folds 0 to 1"),
+        (("--num-splits", 1), 2, "--num-splits"),
+        (("--num-splits", 2, "--resume", "x"), 2, "it takes no value, and got 'x'"),
+        (("--num-splits", 2, "--summary"), 1, "has no fold0 to fold1 with figures in it"),
+    ],
+)
+def test_wrong_cross_validation_is_told(arguments, status, message, command, tmp_path):
+    done = command("cross-validate", NAME, "--work-dir", tmp_path, *arguments)
+    assert done.status == status
+    assert message in " ".join(done.err.replace("│", " ").split())
