@@ -12,7 +12,9 @@ import t2t_vit
 
 PUBLIC = [
     "Experiment",
+    "FeatureExtractor",
     "ImageClassificationInferencer",
+    "ModelHub",
     "T2TViT",
     "T2TViTError",
     "get_model",
@@ -43,6 +45,12 @@ def test_the_calls_have_mmpretrains_arguments():
     assert names(t2t_vit.inference_model)[:2] == ["model", "image"]
     assert names(t2t_vit.ImageClassificationInferencer)[:4] == ["model", "pretrained", "device", "classes"]
     assert names(t2t_vit.ImageClassificationInferencer.__call__)[:2] == ["inputs", "batch_size"]
+    assert {"return_datasamples", "resize", "rescale_factor", "draw_score", "show", "wait_time", "show_dir"} <= set(
+        names(t2t_vit.ImageClassificationInferencer.__call__)
+    )
+    assert names(t2t_vit.FeatureExtractor)[:3] == ["model", "pretrained", "device"]
+    assert names(t2t_vit.FeatureExtractor.__call__)[:3] == ["inputs", "batch_size", "stage"]
+    assert names(t2t_vit.ModelHub.register_model_index) == ["model_index_path", "config_prefix"]
     assert names(t2t_vit.T2TViT.extract_feat) == ["x", "stage"]
 
 

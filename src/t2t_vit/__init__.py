@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from t2t_vit.config import Experiment, load_experiment
     from t2t_vit.errors import T2TViTError
     from t2t_vit.hub import get_model, list_models
-    from t2t_vit.inference import ImageClassificationInferencer, inference_model
+    from t2t_vit.inference import FeatureExtractor, ImageClassificationInferencer, inference_model
+    from t2t_vit.model_index import ModelHub
     from t2t_vit.models import T2TViT
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Experiment": "config",
+    "FeatureExtractor": "inference",
     "ImageClassificationInferencer": "inference",
+    "ModelHub": "model_index",
     "T2TViT": "models",
     "T2TViTError": "errors",
     "get_model": "hub",
@@ -33,7 +36,9 @@ _HOME = {
 
 __all__ = [
     "Experiment",
+    "FeatureExtractor",
     "ImageClassificationInferencer",
+    "ModelHub",
     "T2TViT",
     "T2TViTError",
     "get_model",

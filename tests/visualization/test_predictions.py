@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2t_vit.errors import ConfigError
-from t2t_vit.visualization.predictions import draw_prediction, plot_predictions
+from t2t_vit.errors import ConfigError, ImageError
+from t2t_vit.visualization.predictions import caption, draw_prediction, plot_predictions, rescale
 
 CLASSES = ["ant", "bee", "cow"]
 
@@ -154,3 +154,22 @@ def test_awkward_lines_are_drawn_without_a_warning(awkward_names):
     drawn = draw_prediction(Image.new("RGBA", (300, 200)), awkward_names)
     assert drawn.mode == "RGB"
     assert len(text_rows(drawn, 200)) > 60
+
+
+@pytest.mark.parametrize("size", [(224, 100), (30, 20), (3, 700)])
+def test_a_caption_leaves_the_picture_its_size(size):
+    image = noise(*size)
+    left = (max(size[0], 224) - size[0]) // 2
+    drawn = caption(image, ["tabby"])
+    assert drawn.crop((left, 0, left + size[0], size[1])).tobytes() == image.tobytes()
+    assert len(text_rows(drawn, size[1])) >= 9
+
+
+@pytest.mark.parametrize(("factor", "size"), [(2, (60, 40)), (0.5, (15, 10)), (1e-9, (1, 1)), (1, (30, 20))])
+def test_a_picture_is_rescaled_by_the_factor(factor, size):
+    assert rescale(noise(30, 20), factor).size == size
+
+
+def test_a_picture_is_not_rescaled_beyond_what_memory_holds():
+    with pytest.raises(ImageError, match="a picture of 30 x 20 pixels would become 30000 x 20000"):
+        rescale(noise(30, 20), 1000)

@@ -11,8 +11,8 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw, ImageFont
 
-from t2t_vit.data.decode import from_pil
-from t2t_vit.errors import ConfigError
+from t2t_vit.data.decode import MAX_PIXELS, from_pil
+from t2t_vit.errors import ConfigError, ImageError
 from t2t_vit.visualization.canvas import VERMILLION, drawing
 from t2t_vit.visualization.lettering import best_family, font_file, printable, shorten
 
@@ -100,7 +100,16 @@ def draw_prediction(image: Image.Image, text_lines: Sequence[str]) -> Image.Imag
     """
     image = from_pil(image)
     factor = max(1, _CAPTION_WIDTH // max(image.size))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    return caption(image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST), text_lines)
+
+
+def caption(image: Image.Image, text_lines: Sequence[str]) -> Image.Image:
+    """Return `image`, whatever its size, with lines of text on a dark strip under it.
+
+    Args:
+        image: The picture, RGB. One narrower than the narrowest strip stands in the middle above it.
+        text_lines: What to write, from the top.
+    """
     width = max(image.width, _CAPTION_WIDTH)
     size = max(14, width // 32)  # pixels
     line_height, margin = round(1.35 * size), size // 2
@@ -114,6 +123,21 @@ def draw_prediction(image: Image.Image, text_lines: Sequence[str]) -> Image.Imag
         text = _fit(printable(line, among=[family]), font, width - 2 * margin)
         pen.text((margin, image.height + margin + row * line_height), text, fill=_CAPTION_INK, font=font)
     return sheet
+
+
+def rescale(image: Image.Image, factor: float) -> Image.Image:
+    """Return `image`, RGB, with its sides multiplied by `factor`, at least one pixel each.
+
+    Raises:
+        ImageError: The picture cannot be shown, or would have more than `MAX_PIXELS`.
+    """
+    image = from_pil(image)
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"a picture of {image.width} x {image.height} pixels would become {width} x {height}; rescale it by less"
+        )
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _check(classes: Sequence[str], limit: int, **sequences: Sequence[Any] | None) -> None:

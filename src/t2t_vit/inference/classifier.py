@@ -1,0 +1,259 @@
+"""Images in, labels out: MMPretrain's `ImageClassificationInferencer` and `inference_model`.
+
+B images, K classes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict, overload
+
+import numpy as np
+import torch
+from PIL import Image
+
+from t2t_vit.config import Experiment
+from t2t_vit.data.class_names import imagenet_classes, read_class_file
+from t2t_vit.data.decode import ChannelOrder, Mode
+from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.errors import ConfigError
+from t2t_vit.hub import list_models
+from t2t_vit.inference.drawing import Drawing
+from t2t_vit.inference.image_model import ImageModel
+from t2t_vit.inference.inputs import ImageInput, is_many, list_inputs
+from t2t_vit.models import T2TViT
+
+
+class Prediction(TypedDict):
+    """What is known of one image: the scores (K,) of all classes and the best class."""
+
+    pred_scores: np.ndarray[Any, Any]
+    pred_label: int
+    pred_score: float
+    pred_class: str
+
+
+@dataclass(frozen=True, eq=False)
+class DataSample:
+    """A prediction as tensors, under the names of MMPretrain's `DataSample`.
+
+    Attributes:
+        pred_score: Scores (K,) of all classes, float32.
+        pred_label: The best class (1,), int64.
+        num_classes: K.
+    """
+
+    pred_score: torch.Tensor
+    pred_label: torch.Tensor
+    num_classes: int
+
+
+class ImageClassificationInferencer:
+    """Classifies images, in batches if asked to.
+
+        inferencer = ImageClassificationInferencer("t2t-vit-t-14_8xb64_in1k")
+        inferencer(["bird.jpg", "cat.jpg"], batch_size=2)[1]["pred_class"]
+
+    Args:
+        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already.
+        pretrained: As in `get_model`; of no concern for a model that is there already.
+        device: Where to compute; None: where the model is.
+        classes: Names of the classes, or a file with one a line; None: those that the model was trained with,
+            ImageNet's if it has 1000, else the labels themselves.
+        kwargs: More arguments of `get_model`.
+
+    Raises:
+        ConfigError: `classes` are not as many as the model has, or an argument is unknown.
+        T2TViTError: What `get_model` raises.
+    """
+
+    list_models = staticmethod(list_models)
+
+    def __init__(
+        self,
+        model: str | Path | Experiment | T2TViT,
+        pretrained: bool | str | Path | None = True,
+        device: str | torch.device | None = None,
+        classes: Sequence[str] | str | Path | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._images = ImageModel(model, pretrained, device, **kwargs)
+        self.model: T2TViT = self._images.network
+        self.preprocess: Preprocess = self._images.preprocess
+        self.classes = _class_names(self.model, classes)
+
+    @overload
+    def __call__(
+        self,
+        inputs: ImageInput | Sequence[ImageInput],
+        batch_size: int = 1,
+        channel_order: ChannelOrder = "bgr",
+        *,
+        return_datasamples: Literal[False] = False,
+        resize: int | None = None,
+        rescale_factor: float | None = None,
+        draw_score: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        show_dir: str | Path | None = None,
+    ) -> list[Prediction]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: ImageInput | Sequence[ImageInput],
+        batch_size: int = 1,
+        channel_order: ChannelOrder = "bgr",
+        *,
+        return_datasamples: Literal[True],
+        resize: int | None = None,
+        rescale_factor: float | None = None,
+        draw_score: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        show_dir: str | Path | None = None,
+    ) -> list[DataSample]: ...
+
+    def __call__(
+        self,
+        inputs: ImageInput | Sequence[ImageInput],
+        batch_size: int = 1,
+        channel_order: ChannelOrder = "bgr",
+        *,
+        return_datasamples: bool = False,
+        resize: int | None = None,
+        rescale_factor: float | None = None,
+        draw_score: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        show_dir: str | Path | None = None,
+    ) -> list[Prediction] | list[DataSample]:
+        """Return a prediction for each image of `inputs`, in their order.
+
+        Args:
+            inputs: An image, a list of images, or a folder, of which all image files are taken by name. An image is
+                a path, a URL, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of 8 or 16 unsigned bits.
+            batch_size: Images that go through the model at once.
+            channel_order: Of arrays; OpenCV's "bgr" is MMPretrain's.
+            return_datasamples: Give tensors under MMPretrain's names instead of dicts.
+            resize: Short edge, in pixels, of the pictures that are shown; goes before `rescale_factor`.
+            rescale_factor: What the sides of the pictures that are shown are multiplied by.
+            draw_score: Write the score beside the class.
+            show: Show each picture with its prediction in a window.
+            wait_time: Seconds that each window stays; 0: until it is closed.
+            show_dir: Write each picture with its prediction into this folder, as a PNG of the image's name.
+
+        Raises:
+            ImageError: An image is missing, corrupt or of no known kind, or a folder has none.
+            ConfigError: A number is out of range, there is no screen to show on, or `show_dir` holds the images.
+        """
+        predictions = list(
+            self.stream(
+                inputs,
+                batch_size,
+                channel_order,
+                resize=resize,
+                rescale_factor=rescale_factor,
+                draw_score=draw_score,
+                show=show,
+                wait_time=wait_time,
+                show_dir=show_dir,
+            )
+        )
+        return [_data_sample(prediction) for prediction in predictions] if return_datasamples else predictions
+
+    def stream(
+        self,
+        inputs: ImageInput | Sequence[ImageInput],
+        batch_size: int = 1,
+        channel_order: ChannelOrder = "bgr",
+        *,
+        resize: int | None = None,
+        rescale_factor: float | None = None,
+        draw_score: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        show_dir: str | Path | None = None,
+    ) -> Iterator[Prediction]:
+        """Yield what a call with these arguments returns, as soon as it is known."""
+        drawing = Drawing(
+            show_dir=show_dir,
+            show=show,
+            wait_time=wait_time,
+            resize=resize,
+            rescale_factor=rescale_factor,
+            draw_score=draw_score,
+        )
+        sources = list_inputs(inputs)
+        # People are shown the colours that a model of grey images does not see.
+        mode: Mode | None = "RGB" if drawing.is_wanted and self.preprocess.mode == "L" else None
+        with drawing.pen(sources) as draw:
+            for images, x in self._images.batches(sources, batch_size, channel_order, mode):
+                for image, prediction in zip(images, self._predict(x), strict=True):
+                    if drawing.is_wanted:
+                        draw(image, prediction["pred_class"], prediction["pred_score"])
+                    yield prediction
+
+    def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr") -> Image.Image:
+        """Return the picture that `source` is, upright, in the mode that the model takes.
+
+        Raises:
+            ImageError: It is missing, corrupt or of no known kind.
+        """
+        return self._images.load(source, channel_order)
+
+    @torch.inference_mode()
+    def _predict(self, x: torch.Tensor) -> list[Prediction]:
+        scores = self.model(x).float().softmax(dim=1).cpu().numpy()  # (B, K)
+        return [self._prediction(row) for row in scores]
+
+    def _prediction(self, scores: np.ndarray[Any, Any]) -> Prediction:
+        label = int(scores.argmax())
+        return Prediction(
+            pred_scores=scores,
+            pred_label=label,
+            pred_score=float(scores[label]),
+            pred_class=self.classes[label],
+        )
+
+
+def inference_model(
+    model: str | Path | Experiment | T2TViT, image: ImageInput | Sequence[ImageInput], **kwargs: Any
+) -> Any:
+    """Return the prediction for one image, or a list of them for a folder or a list of images.
+
+    Args:
+        model: As in `ImageClassificationInferencer`.
+        image: As its `inputs`.
+        kwargs: Arguments of `ImageClassificationInferencer` and of its call.
+
+    Returns:
+        A `Prediction`, or a `DataSample` if so asked, or a list.
+
+    Raises:
+        T2TViTError: What `ImageClassificationInferencer` raises.
+    """
+    call_names = list(inspect.signature(ImageClassificationInferencer.__call__).parameters)[2:]
+    call = {name: kwargs.pop(name) for name in call_names if name in kwargs}
+    predictions = ImageClassificationInferencer(model, **kwargs)(image, **call)
+    return predictions if is_many(image) else predictions[0]
+
+
+def _data_sample(prediction: Prediction) -> DataSample:
+    scores = torch.tensor(prediction["pred_scores"])
+    return DataSample(scores, torch.tensor([prediction["pred_label"]]), len(scores))
+
+
+def _class_names(model: T2TViT, classes: Sequence[str] | str | Path | None) -> tuple[str, ...]:
+    if model.num_classes < 1:
+        raise ConfigError("this model has no head (num_classes=0), so it cannot classify; use extract_feat")
+    if classes is None:
+        names = model.classes or (imagenet_classes() if model.num_classes == len(imagenet_classes()) else None)
+        return names or tuple(str(label) for label in range(model.num_classes))
+    names = read_class_file(classes) if isinstance(classes, str | Path) else tuple(classes)
+    if len(names) != model.num_classes:
+        raise ConfigError(f"classes has {len(names)} names; the model has {model.num_classes} classes")
+    return names

@@ -1,0 +1,145 @@
+"""Predictions shown to people: one picture an image, in a folder or in a window."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from PIL import Image
+
+from t2t_vit.data.url import is_url
+from t2t_vit.errors import ConfigError
+from t2t_vit.files import written_whole
+from t2t_vit.inference.inputs import ImageInput
+
+#: Draws a picture with its predicted class and score.
+Draw = Callable[[Image.Image, str, float], None]
+
+_MAX_NAME_BYTES = 200  # file systems take 255, of which the suffix and a temporary name need some
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Where and how pictures are shown with their predictions.
+
+    Attributes:
+        show_dir: Folder of a PNG for each image; None: none is written.
+        show: Whether each is shown in a window.
+        wait_time: Seconds that each window stays; 0: until it is closed.
+        resize: Short edge of the picture in pixels; None: as `rescale_factor` says.
+        rescale_factor: What the picture's sides are multiplied by; None: it keeps its size, a tiny one is enlarged.
+        draw_score: Whether the score stands beside the class.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    show_dir: str | Path | None
+    show: bool
+    wait_time: float
+    resize: int | None
+    rescale_factor: float | None
+    draw_score: bool
+
+    def __post_init__(self) -> None:
+        if self.resize is not None and not (_is_number(self.resize, int) and self.resize >= 1):
+            raise ConfigError(f"resize is {self.resize!r}; expected the short edge in pixels, 1 or more")
+        if self.rescale_factor is not None and not (_is_number(self.rescale_factor) and self.rescale_factor > 0):
+            raise ConfigError(f"rescale_factor is {self.rescale_factor!r}; expected a number above 0")
+        if not (_is_number(self.wait_time) and self.wait_time >= 0):
+            raise ConfigError(f"wait_time is {self.wait_time!r}; expected seconds, 0 or more")
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is anything to draw."""
+        return self.show or self.show_dir is not None
+
+    @contextmanager
+    def pen(self, sources: Sequence[ImageInput]) -> Iterator[Draw]:
+        """Give what draws the pictures of `sources`, which come in their order.
+
+        Raises:
+            ConfigError: There is no screen, `show_dir` is no folder, or a picture would overwrite an image.
+        """
+        titles = picture_names(sources)
+        files = [Path(self.show_dir) / f"{title}.png" for title in titles] if self.show_dir is not None else []
+        _check_files(self.show_dir, files, sources)
+        if self.show:
+            from t2t_vit.visualization.window import check_screen
+
+            check_screen()
+        position = iter(range(len(sources)))
+
+        def draw(image: Image.Image, predicted_class: str, score: float) -> None:
+            picture, i = self._picture(image, predicted_class, score), next(position)
+            if files:
+                with written_whole(files[i]) as temporary:
+                    picture.save(temporary)
+            if self.show:
+                from t2t_vit.visualization.window import show_picture
+
+                show_picture(picture, titles[i], self.wait_time)
+
+        yield draw
+
+    def _picture(self, image: Image.Image, predicted_class: str, score: float) -> Image.Image:
+        from t2t_vit.visualization.predictions import caption, draw_prediction, rescale
+
+        # The score goes first: a class name too long for the picture is cut at its end.
+        lines = [f"{100 * score:.1f} % · {predicted_class}" if self.draw_score else predicted_class]
+        if self.resize is not None:
+            return caption(rescale(image, self.resize / min(image.size)), lines)
+        if self.rescale_factor is not None:
+            return caption(rescale(image, self.rescale_factor), lines)
+        return draw_prediction(image, lines)
+
+
+def picture_names(sources: Sequence[ImageInput]) -> list[str]:
+    """Return a name for each of `sources`, without a suffix and none of them twice.
+
+    A file's is its own; what has none is numbered by its position. Letters that some file system refuses become "_".
+    """
+    taken: set[str] = set()
+    repeats: dict[str, int] = {}
+    names = []
+    for i, source in enumerate(sources):
+        stem = name = _stem(source) or str(i)
+        while name.casefold() in taken:  # file systems may take A and a for one
+            repeats[stem] = repeats.get(stem, 0) + 1
+            name = f"{stem}_{repeats[stem]}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _stem(source: ImageInput) -> str:
+    if is_url(source):
+        stem = Path(unquote(urlsplit(str(source)).path)).stem
+    elif isinstance(source, str | Path):
+        stem = Path(source).stem
+    else:
+        return ""
+    stem = re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", stem)
+    encoded = stem.encode("utf-8", "surrogateescape")
+    return stem if len(encoded) <= _MAX_NAME_BYTES else encoded[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def _check_files(folder: str | Path | None, files: Sequence[Path], sources: Sequence[ImageInput]) -> None:
+    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+        raise ConfigError(f"show_dir is {str(folder)!r}, which is a file; expected a folder")
+    originals = {os.path.realpath(s) for s in sources if isinstance(s, str | Path) and not is_url(s)}
+    for file in files:
+        if os.path.realpath(file) in originals:
+            raise ConfigError(
+                f"show_dir is {str(folder)!r}, where {file.name} is one of the images; name another folder"
+            )
+
+
+def _is_number(value: object, kind: type | tuple[type, ...] = (int, float)) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]

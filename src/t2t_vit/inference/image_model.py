@@ -1,0 +1,94 @@
+"""A model together with the way its images are prepared: what classifying and extracting features share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from t2t_vit.config import Experiment, Model, Preprocessing
+from t2t_vit.data.decode import ChannelOrder, Mode
+from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.device import find_device
+from t2t_vit.errors import ConfigError
+from t2t_vit.hub import get_model, preprocessing_of
+from t2t_vit.inference.inputs import ImageInput, load_image
+from t2t_vit.models import T2TViT
+
+
+class ImageModel:
+    """A model in eval mode, on its device, that is given images.
+
+    Args:
+        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already.
+        pretrained: As in `get_model`; of no concern for a model that is there already.
+        device: Where to compute; None: where the model is.
+        kwargs: More arguments of `get_model`.
+
+    Attributes:
+        network: The model.
+        preprocess: From a picture to its input.
+
+    Raises:
+        ConfigError: An argument is unknown, or given for a model that is built already.
+        T2TViTError: What `get_model` raises.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Experiment | T2TViT,
+        pretrained: bool | str | Path | None,
+        device: str | torch.device | None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(model, T2TViT):
+            if kwargs or not isinstance(pretrained, bool | None):
+                given = ", ".join(kwargs) or f"pretrained={str(pretrained)!r}"
+                raise ConfigError(f"{given}: a model that is built already takes no settings; give them to get_model")
+            self.network = model.eval() if device is None else model.to(find_device(device)).eval()
+        else:
+            self.network = get_model(model, pretrained, device, **kwargs)
+        self.preprocess = Preprocess(**(self.network.preprocessing or _default_preprocessing(self.network)))
+
+    def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr", mode: Mode | None = None) -> Image.Image:
+        """Return the picture that `source` is, upright, in `mode`; None: the one that the model takes.
+
+        Raises:
+            ImageError: It is missing, corrupt or of no known kind.
+        """
+        return load_image(source, channel_order, mode or self.preprocess.mode)
+
+    def batches(
+        self, sources: Sequence[ImageInput], batch_size: int, channel_order: ChannelOrder, mode: Mode | None = None
+    ) -> Iterator[tuple[list[Image.Image], torch.Tensor]]:
+        """Yield the pictures of `sources`, `batch_size` at a time, with the model's input (B, C, H, W) for them.
+
+        Args:
+            sources: The images.
+            batch_size: Images that go through the model at once.
+            channel_order: Of arrays.
+            mode: What the pictures are loaded as; None: what the model takes.
+
+        Raises:
+            ImageError: An image is missing, corrupt or of no known kind.
+            ConfigError: `batch_size` is no whole number, or below 1.
+        """
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more")
+        anchor = self.network.cls_token
+        images = (self.load(source, channel_order, mode) for source in sources)
+        while batch := list(islice(images, batch_size)):
+            x = torch.stack([self.preprocess(image) for image in batch])  # (B, C, H, W)
+            yield batch, x.to(anchor.device, anchor.dtype)
+
+
+def _default_preprocessing(model: T2TViT) -> dict[str, Any]:
+    channels = model.in_chans
+    preprocessing = Preprocessing() if channels == 3 else Preprocessing(mean=(0.5,) * channels, std=(0.5,) * channels)
+    return preprocessing_of(
+        Experiment(model=Model(img_size=model.img_size, in_chans=channels), preprocessing=preprocessing)
+    )

@@ -1,0 +1,64 @@
+"""What an image may be given as: a path, a URL, a folder of them, a PIL image, an array, or a list of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from t2t_vit.data.decode import SUFFIXES, ChannelOrder, Mode, decode, from_array, from_pil
+from t2t_vit.data.url import is_url, read_url
+from t2t_vit.errors import ImageError
+
+#: One image: a path, a URL, a PIL image or an array.
+ImageInput = str | Path | Image.Image | np.ndarray[Any, Any]
+
+
+def list_inputs(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
+    """Return the single images that `inputs` stands for; a folder gives its image files by name.
+
+    Raises:
+        ImageError: A folder has no image file.
+    """
+    if _is_folder(inputs):
+        files = sorted(p for p in Path(inputs).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())  # type: ignore[arg-type]
+        if not files:
+            raise ImageError(f"folder {str(inputs)!r} has no images; looked for {' '.join(SUFFIXES)}")
+        return list(files)
+    if isinstance(inputs, list | tuple):
+        return [image for entry in inputs for image in list_inputs(entry)]
+    return [inputs]  # type: ignore[list-item]
+
+
+def is_many(inputs: object) -> bool:
+    """Whether `inputs` is a list or a folder, and not one image."""
+    return isinstance(inputs, list | tuple) or _is_folder(inputs)
+
+
+def load_image(source: ImageInput, channel_order: ChannelOrder, mode: Mode) -> Image.Image:
+    """Return the picture that `source` is, upright, in `mode`.
+
+    Args:
+        source: A path, a URL, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of 8 or 16 unsigned bits.
+        channel_order: Of an array.
+        mode: Colour, grey, or colour with transparency.
+
+    Raises:
+        ImageError: It is missing, corrupt or of no known kind.
+    """
+    if isinstance(source, Image.Image):
+        return from_pil(source, mode)
+    if isinstance(source, np.ndarray):
+        return from_array(source, channel_order, mode)
+    if is_url(source):
+        return decode(read_url(str(source)), mode)
+    if isinstance(source, str | Path):
+        return decode(source, mode)
+    raise ImageError(f"an image is a path, URL, PIL image or NumPy array, not a {type(source).__name__}")
+
+
+def _is_folder(inputs: object) -> bool:
+    return isinstance(inputs, str | Path) and not is_url(inputs) and Path(inputs).is_dir()
