@@ -22,8 +22,10 @@ from t2t_vit.data.datasets import Digits, EvaluationSet, ImageFolder, ImageSet, 
 from t2t_vit.data.loaders import evaluation_loader, training_loader
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import ShuffledBatches
+from t2t_vit.data.splits import fold_of
 from t2t_vit.device import find_device
 from t2t_vit.engine.checkpoint import CheckpointFolder, read_training_state
+from t2t_vit.engine.distillation import Distillation
 from t2t_vit.engine.distributed import Launcher, Process, gather, process_group
 from t2t_vit.engine.ema import build_ema
 from t2t_vit.engine.log import RunLog
@@ -34,7 +36,7 @@ from t2t_vit.engine.trainer import Trainer
 from t2t_vit.errors import ConfigError, TrainingError
 from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
 from t2t_vit.files import write_text
-from t2t_vit.hub import build_model, load_model, preprocessing_of, weights_file
+from t2t_vit.hub import build_model, get_model, load_model, preprocessing_of, weights_file
 from t2t_vit.models import T2TViT
 
 _log = logging.getLogger(__name__)
@@ -73,6 +75,9 @@ def open_images(data: Data, split: str, num_classes: int | None = None, known: S
     Raises:
         DatasetError: They are missing or laid out otherwise.
     """
+    if data.num_folds is not None:
+        whole = open_images(dataclasses.replace(data, num_folds=None, fold=0), "train", num_classes, known)
+        return fold_of(whole, data.num_folds, data.fold, split)
     if data.dataset == "digits":
         return Digits(split)
     return ImageFolder(Path(data.root) / getattr(data, split), data.classes, num_classes, known)
@@ -109,6 +114,7 @@ def train(
         settled = dataclasses.replace(experiment.model, num_classes=num_classes)
         experiment = dataclasses.replace(experiment, model=settled)
         content = read_training_state(start) if start is not None else None
+        distillation = _distillation(experiment, images.classes, device)
         if process.is_main:
             _warn_of_short_schedule(experiment.schedule)
             _write_about(folder, experiment)
@@ -127,7 +133,18 @@ def train(
         with log, ExitStack() as loaders:
             stop = StopRequest()
             trainer = _trainer(
-                experiment, folder, model, images, val_images, batches, process, device, log, stop, loaders
+                experiment,
+                folder,
+                model,
+                images,
+                val_images,
+                batches,
+                distillation,
+                process,
+                device,
+                log,
+                stop,
+                loaders,
             )
             if content is not None:
                 trainer.resume(content)
@@ -269,6 +286,7 @@ def _trainer(
     images: ImageSet,
     val_images: ImageSet | None,
     batches: ShuffledBatches,
+    distillation: Distillation | None,
     process: Process,
     device: torch.device,
     log: RunLog,
@@ -320,6 +338,7 @@ def _trainer(
         loader=loader,
         mix=mix,
         label_smoothing=runtime.label_smoothing,
+        distillation=distillation,
         autocast=autocast,
         clip_grad_norm=optimizer.clip_grad_norm,
         validate=validate,
@@ -353,6 +372,55 @@ def _training_images(experiment: Experiment) -> tuple[ImageSet, ImageSet | None,
     if experiment.runtime.validate:
         val_images = open_images(experiment.data, "val", num_classes, images.classes)
     return images, val_images, num_classes
+
+
+def _distillation(experiment: Experiment, classes: Sequence[str], device: torch.device) -> Distillation | None:
+    """Return the teacher that `experiment` names, None if it names none.
+
+    Raises:
+        ConfigError: The teacher tells other classes apart, or takes images that are prepared otherwise.
+    """
+    settings = experiment.distillation
+    if settings.teacher is None:
+        return None
+    try:
+        teacher = get_model(settings.teacher, settings.teacher_weights or True, device)
+    except ConfigError as error:
+        if settings.teacher_weights is None:
+            raise ConfigError(f"distillation.teacher: {error} (here: distillation.teacher_weights)") from None
+        raise
+    if teacher.num_classes != len(classes):
+        raise ConfigError(
+            f"the teacher {settings.teacher} has {teacher.num_classes} classes and the training images have "
+            f"{len(classes)}; use a teacher that was trained on such images"
+        )
+    _check_names(settings.teacher, teacher.classes, classes)
+    if teacher.in_chans != experiment.model.in_chans:
+        raise ConfigError(
+            f"the teacher {settings.teacher} takes images of {teacher.in_chans} channels and model.in_chans is "
+            f"{experiment.model.in_chans}"
+        )
+    prepared = preprocessing_of(experiment)
+    expected = teacher.preprocessing or prepared
+    if any(expected[name] != prepared[name] for name in ("mean", "std")):
+        raise ConfigError(
+            f"the teacher {settings.teacher} takes images normalized with mean {expected['mean']} and std "
+            f"{expected['std']}; set preprocessing.mean and preprocessing.std to these"
+        )
+    return Distillation(teacher.requires_grad_(False).eval(), settings.kind, settings.alpha, settings.temperature)
+
+
+def _check_names(teacher: str, theirs: Sequence[str] | None, ours: Sequence[str]) -> None:
+    """Refuse a teacher that has a class at another label, and warn of one that names a class otherwise."""
+    others = [i for i, name in enumerate(ours) if theirs is not None and theirs[i] != name]
+    if theirs is None or not others:
+        return
+    moved = next((i for i in others if ours[i] in theirs), None)
+    i = others[0] if moved is None else moved
+    told = f"label {i} is {theirs[i]!r} to the teacher {teacher} and {ours[i]!r} in the training images"
+    if moved is not None:
+        raise ConfigError(f"{told}; use a teacher that has the classes in the same order")
+    _log.warning("%s, and %d labels in all differ so; they are taken for the same classes", told, len(others))
 
 
 def _learning_rate(experiment: Experiment, world_size: int) -> float:

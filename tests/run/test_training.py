@@ -21,7 +21,7 @@ from t2t_vit.data.datasets import TrainingSet
 from t2t_vit.engine.log import RunLog
 from t2t_vit.engine.stopping import TrainingStopped
 from t2t_vit.errors import CheckpointError, ConfigError, DatasetError, TrainingError
-from t2t_vit.hub import get_model
+from t2t_vit.hub import build_model, get_model, load_model
 
 
 def content(path: Path):
@@ -249,6 +249,20 @@ def test_training_begins_from_weights(recipe, tmp_path, caplog):
               resume="last")  # fmt: skip
 
 
+def test_frozen_parts_stay_and_the_rest_is_trained(recipe, tmp_path):
+    settings = {"freeze": "tokens_to_token,blocks", "grad_checkpointing": True}
+    experiment = recipe(model=settings)
+    torch.manual_seed(0)
+    before = build_model(experiment, num_classes=3)
+    torch.save(before.state_dict(), tmp_path / "start.pth")
+    last = run.train(recipe(model={**settings, "pretrained": str(tmp_path / "start.pth")}), tmp_path / "run")
+
+    for weights in ("raw", "ema"):
+        after = load_model(experiment, last, weights=weights).state_dict()
+        changed = {name for name, value in before.state_dict().items() if not torch.equal(value, after[name])}
+        assert changed == {"cls_token", "norm.weight", "norm.bias", "head.weight", "head.bias"}
+
+
 def test_a_loss_that_is_no_number_ends_with_advice_and_keeps_the_last_good_checkpoint(recipe, tmp_path):
     run.train(recipe(schedule={"epochs": 1, "warmup_epochs": 0}), tmp_path)
     wild = recipe(optimizer={"lr": 1e25}, schedule={"epochs": 3, "warmup_epochs": 0}, augmentation={"mixup": 0.0})
@@ -369,12 +383,12 @@ def test_a_checkpoint_of_other_classes_or_another_architecture_is_refused(recipe
 
     with pytest.raises(DatasetError, match=r"class folder 'eel'.*none of the 3 classes"):
         run.test(recipe(data={"root": str(tmp_path / "other")}), last)
-    with pytest.raises(CheckpointError, match=rf"{last} .*does not fit this model: .*experiment\.json"):
+    with pytest.raises(CheckpointError, match=rf"{last} .*does not fit t2t_vit_t_14: .*experiment\.json"):
         run.test(recipe(model={"depth": 2}), last)
     with pytest.raises(CheckpointError, match=r"head\.weight is \(3, 24\), expected \(1000, 24\)"):
         run.test(recipe(model={"num_classes": 1000}), last)
     digits = load_experiment("t2t-vit-digits_demo")
-    with pytest.raises(CheckpointError, match="does not fit this model"):
+    with pytest.raises(CheckpointError, match="does not fit t2t_vit_t_14"):
         run.test(digits, last)
 
 

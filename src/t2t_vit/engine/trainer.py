@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from t2t_vit.data.augment import Mix, seed_everything
 from t2t_vit.data.samplers import ShuffledBatches
 from t2t_vit.engine.checkpoint import CheckpointFolder, TrainingState
+from t2t_vit.engine.distillation import Distillation
 from t2t_vit.engine.distributed import Process
 from t2t_vit.engine.log import RunLog, duration
 from t2t_vit.engine.schedule import WarmupCosineCooldown
@@ -49,6 +50,7 @@ class Trainer:
         loader: Batches of images and labels.
         mix: Mixup or CutMix, or None.
         label_smoothing: Of the loss where `mix` is None.
+        distillation: Teacher whose answers are part of the loss, or None.
         autocast: Type to compute in; None: float32.
         clip_grad_norm: Largest norm of the gradient, or None.
         validate: Returns figures of merit of a model; None: no evaluation.
@@ -73,6 +75,7 @@ class Trainer:
     loader: DataLoader[Any]
     mix: Mix | None
     label_smoothing: float
+    distillation: Distillation | None
     autocast: torch.dtype | None
     clip_grad_norm: float | None
     validate: Validate | None
@@ -136,6 +139,8 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits = self._network(images)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        if self.distillation is not None:
+            loss = self.distillation.loss(loss, logits.float(), self.distillation.ask(images, self.autocast))
         self.scaler.scale(loss).backward()
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
