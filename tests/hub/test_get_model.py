@@ -165,7 +165,6 @@ def test_without_a_head_what_would_go_into_it_comes_out(weightless, tiny, images
         ({"out_indices": [4]}, "out_indices has 4"),
         ({"backbone": 3}, "backbone is 3; expected a dict"),
         ({"backbone": {"out_typ": "raw"}}, "backbone has no setting 'out_typ'. Did you mean 'out_type'"),
-        ({"backbone": {"t2t_cfg": {"use_performer": True}}}, "use_performer is True; only False"),
         ({"backbone": {"norm_cfg": {"type": "LN", "eps": 1e-6}}}, "eps is 1e-06; only 1e-05"),
         ({"backbone": {"with_cls_token": False}}, "with_cls_token is False"),
         ({"backbone": {"layer_cfgs": {"feedforward_channels": 9}}}, "with embed_dims beside it"),

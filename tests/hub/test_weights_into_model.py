@@ -274,3 +274,71 @@ def test_a_file_without_weights_is_told_in_one_line(content, message, tiny, tmp_
     with pytest.raises(CheckpointError, match=message) as error:
         get_model("t2t_vit_t_14", tmp_path / "x.pth", **tiny)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_colour_images_are_adapted_to_grey_ones_and_it_is_said(save_as_published, tiny, images, caplog):
+    file = save_as_published(get_model("t2t_vit_t_14", **tiny, num_classes=5))
+
+    model = get_model("t2t_vit_t_14", file, **tiny, in_chans=1)
+
+    assert model(images[:, :1]).shape == (2, 5)
+    assert model.preprocessing["mean"] == (pytest.approx(0.449),)
+    (record,) = caplog.records
+    assert record.getMessage() == f"{file}: 38 loaded, 3 resized ({', '.join(model.load_report.resized)})"
+    assert "attention1.attn.qkv.weight" in record.getMessage()
+
+
+def test_what_fits_is_taken_where_strictness_is_not_wanted(save_as_published, tiny, caplog):
+    source = get_model("t2t_vit_t_14", **tiny, num_classes=5)
+    file = save_as_published(source)
+
+    model = get_model("t2t_vit_t_14", file, **{**tiny, "depth": 2}, strict=False)
+
+    assert torch.equal(model.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight)
+    assert len(model.load_report.missing) == 11
+    assert "11 missing (blocks.1." in caplog.text
+
+
+def test_the_report_says_what_was_loaded(save_as_published, tiny, images):
+    model = get_model("t2t_vit_t_14", save_as_published(get_model("t2t_vit_t_14", **tiny)), **tiny)
+    assert str(model.load_report) == f"{len(model.state_dict())} loaded"
+    assert get_model("t2t_vit_t_14", **tiny).load_report is None
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_frozen_parts_are_frozen_whether_loaded_or_drawn(pretrained, save_as_published, tiny):
+    file = save_as_published(get_model("t2t_vit_t_14", **tiny)) if pretrained else False
+    model = get_model("t2t_vit_t_14", file, **tiny, freeze="tokens_to_token,blocks.0")
+
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert {name.partition(".")[0] for name in frozen} == {"tokens_to_token", "blocks"}
+    assert {name.partition(".")[0] for name, p in model.named_parameters() if p.requires_grad} == {
+        "cls_token", "norm", "head"
+    }  # fmt: skip
+
+
+def test_gradient_checkpointing_can_be_asked_for(tiny):
+    assert get_model("t2t_vit_t_14", **tiny, grad_checkpointing=True).grad_checkpointing
+    assert not get_model("t2t_vit_t_14", **tiny).grad_checkpointing
+
+
+@pytest.mark.parametrize("made_for", ["t2t_vit_7", "t2t_vit_t_19", "t2t_vit_14_se", "t2t_vit_dense", "t2t_vit_c_14"])
+def test_weights_of_a_variant_are_called_by_its_name_whatever_their_classes_and_channels(made_for):
+    from t2t_vit.hub.build import architecture_of
+    from t2t_vit.models import create_model
+
+    with torch.device("meta"):
+        state = create_model(made_for, num_classes=3, in_chans=1, img_size=96).state_dict()
+    assert architecture_of(state) == made_for
+
+
+def test_a_runs_own_weights_know_the_grid_that_their_position_table_was_made_for(tiny, tmp_path):
+    trained = Experiment(model=Model(**{**tiny, "img_size": (32, 128)}, num_classes=2))
+    model = get_model(trained)
+    torch.save({"format": "t2t_vit.training", "model": model.state_dict(), "experiment": experiment_to_json(trained)},
+               tmp_path / "epoch_1.pth")  # fmt: skip
+
+    loaded = get_model("t2t_vit_t_14", tmp_path / "epoch_1.pth", **{**tiny, "img_size": 64})
+
+    assert loaded.grid_size == (8, 8)
+    assert torch.equal(loaded.pos_embed, resize_position_table(model.pos_embed, (4, 16), (8, 8)))

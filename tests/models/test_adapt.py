@@ -8,6 +8,7 @@ import torch
 from t2t_vit.errors import CheckpointError
 from t2t_vit.models import T2TViT
 from t2t_vit.models.adapt import fit_state_dict
+from t2t_vit.models.position import resize_position_table
 
 SMALL = {
     "img_size": 32,
@@ -151,6 +152,19 @@ def test_the_position_table_is_interpolated_to_another_size(size):
     assert report.resized == ["pos_embed"]
     x = images(3, *size)
     torch.testing.assert_close(target(x), source(x), atol=1e-6, rtol=0)  # as at call time
+
+
+@pytest.mark.parametrize(("there", "here"), [((32, 64), (64, 32)), ((32, 128), (64, 64)), ((32, 64), (48, 48))])
+def test_a_position_table_of_a_grid_that_is_told_is_not_taken_for_a_square_one(there, here):
+    source = model(img_size=there)
+    target = model(seed=1, img_size=here)
+    state, report = fit_state_dict(target, source.state_dict(), source_grid=source.grid_size)
+
+    assert report.resized == ["pos_embed"]
+    assert torch.equal(state["pos_embed"], resize_position_table(source.pos_embed, source.grid_size, target.grid_size))
+    same, nothing = fit_state_dict(source, source.state_dict(), source_grid=source.grid_size)
+    assert torch.equal(same["pos_embed"], source.pos_embed)
+    assert nothing.resized == []
 
 
 def test_a_head_of_other_classes_is_drawn_only_if_that_is_allowed():

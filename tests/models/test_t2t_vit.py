@@ -182,6 +182,41 @@ def test_gradients_reach_every_parameter(tiny, out_type):
     assert dead == []
 
 
+@pytest.mark.parametrize("out_type", ["cls_token", "raw"])
+def test_gradient_checkpointing_gives_the_same_gradients(tiny, out_type, monkeypatch):
+    """Drop-path and dropout draw the same again in the second forward pass."""
+    model = tiny(out_type=out_type, depth=3, drop_path_rate=0.5, drop_rate=0.2).train()
+    calls = []
+    monkeypatch.setattr(type(model.blocks[1]), "forward", counted(type(model.blocks[1]).forward, calls))
+
+    def gradients():
+        calls.clear()
+        model.zero_grad()
+        torch.manual_seed(0)
+        model.extract_feat(images(32, 32))[0].square().sum().backward()
+        return [parameter.grad.clone() for parameter in model.blocks.parameters()]
+
+    plain, plain_calls = gradients(), len(calls)
+    model.set_grad_checkpointing()
+    assert all(torch.equal(one, other) for one, other in zip(gradients(), plain, strict=True))
+    assert (plain_calls, len(calls)) == (3, 6)
+    calls.clear()
+    with torch.no_grad():
+        model(images(32, 32))
+    assert len(calls) == 3
+    model.set_grad_checkpointing(False)
+    assert all(torch.equal(one, other) for one, other in zip(gradients(), plain, strict=True))
+    assert len(calls) == 3
+
+
+def counted(forward, calls):
+    def call(self, x):
+        calls.append(self)
+        return forward(self, x)
+
+    return call
+
+
 def test_fresh_weights_are_small_and_normal(tiny):
     model = tiny(embed_dim=192)
     state = model.state_dict()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from t2t_vit.errors import CheckpointError, ConfigError, UnsafeCheckpointError
@@ -320,6 +321,19 @@ def test_stand_ins_are_gone_after_reading(tmp_path):
     torch.save(RAW, tmp_path / "a.pth")
     read_checkpoint(tmp_path / "a.pth")
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+@pytest.mark.parametrize("first_byte", [0x80, 0x50, 0x00])
+def test_safetensors_are_known_whatever_the_length_of_their_header(tmp_path, first_byte):
+    """Their first byte is the length's lowest, and may be that of a pickle or a zip archive."""
+    for padding in range(256):
+        save_file(RAW, tmp_path / "a.safetensors", {"note": "x" * padding})
+        if (tmp_path / "a.safetensors").read_bytes()[0] == first_byte:
+            break
+        (tmp_path / "a.safetensors").unlink()
+    else:  # lengths are multiples of eight
+        pytest.fail(f"no header begins with {first_byte}")
+    assert read_checkpoint(tmp_path / "a.safetensors").layout == Layout.SAFETENSORS
 
 
 # Files that are broken, or something else.

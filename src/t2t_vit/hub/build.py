@@ -80,7 +80,9 @@ def load_model(
     with torch.device("meta"):  # nothing is drawn or allocated that the file would overwrite at once
         model = build_model(experiment, **overrides)
     try:
-        fitted, report = fit_state_dict(model, state, new_head=new_head, strict=strict)
+        fitted, report = fit_state_dict(
+            model, state, new_head=new_head, strict=strict, source_grid=_grid_of(checkpoint)
+        )
     except CheckpointError as error:
         raise CheckpointError(_misfit(experiment.model.name, checkpoint, state, str(error))) from None
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
@@ -150,14 +152,26 @@ def _say(checkpoint: Checkpoint, report: LoadReport) -> None:
     _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", checkpoint.path, report)
 
 
+def _stored_experiment(checkpoint: Checkpoint) -> Experiment | None:
+    """Return the settings of the run that wrote `checkpoint`, None if it does not tell."""
+    stored = checkpoint.meta.get("experiment")
+    return experiment_from_json(stored, str(checkpoint.path)) if isinstance(stored, str) else None
+
+
+def _grid_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Return the token grid that the position table of `checkpoint` was made for, None if it does not tell."""
+    stored = _stored_experiment(checkpoint)
+    if stored is None:
+        return None
+    with torch.device("meta"):
+        return build_model(stored).grid_size
+
+
 def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:
     """Say so if the weights were trained on images that were prepared in another way."""
-    stored = checkpoint.meta.get("experiment")
-    if not isinstance(stored, str):
-        return
-    trained = experiment_from_json(stored, str(checkpoint.path)).preprocessing
-    if trained != experiment.preprocessing:
+    stored = _stored_experiment(checkpoint)
+    if stored is not None and stored.preprocessing != experiment.preprocessing:
         _log.warning(
             "%s was trained with %s and here it is %s; its run's experiment.json has the right one",
-            checkpoint.path, trained, experiment.preprocessing,
+            checkpoint.path, stored.preprocessing, experiment.preprocessing,
         )  # fmt: skip

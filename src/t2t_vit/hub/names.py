@@ -7,6 +7,7 @@ from pathlib import Path
 
 from t2t_vit.config import Experiment, Model, Preprocessing, load_experiment, shipped_configs
 from t2t_vit.errors import UnknownModelError, nearest
+from t2t_vit.model_index import registered
 from t2t_vit.models import variant_names
 from t2t_vit.weights.catalogue import CATALOGUE, PretrainedWeights, find_weights
 
@@ -25,7 +26,7 @@ def list_models(
     """
     if task is not None and task != _TASK:
         return []
-    names = {*variant_names(), *CATALOGUE, *shipped_configs()}
+    names = {*variant_names(), *CATALOGUE, *shipped_configs(), *registered()}
     if pattern is not None:
         names = set(fnmatch.filter(names, f"{pattern}*"))
     for excluded in [exclude_patterns] if isinstance(exclude_patterns, str) else exclude_patterns or []:
@@ -36,7 +37,7 @@ def list_models(
 def find_experiment(model: str | Path | Experiment) -> Experiment:
     """Return the `Experiment` that `model` stands for.
 
-    That is itself, a config's, that of published weights, or an architecture with all defaults.
+    That is itself, a config's, that of a registered name or of published weights, or an architecture with all defaults.
 
     Raises:
         UnknownModelError: `model` is no name that is known and no file.
@@ -51,6 +52,9 @@ def find_experiment(model: str | Path | Experiment) -> Experiment:
         return Experiment(model=Model(name=name))
     if Path(model).suffix in (".py", ".json") or name in shipped_configs():
         return load_experiment(model)
+    own = registered().get(name.lower())
+    if own is not None and own.config is not None:
+        return load_experiment(own.config)
     weights = find_weights(name)
     if weights is not None:
         return published_experiment(weights)

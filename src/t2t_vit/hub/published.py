@@ -8,6 +8,7 @@ from pathlib import Path
 
 from t2t_vit.config import Experiment, Model
 from t2t_vit.errors import ConfigError
+from t2t_vit.model_index import registered
 from t2t_vit.weights.catalogue import CATALOGUE, PretrainedWeights, find_weights
 from t2t_vit.weights.download import fetch
 
@@ -38,7 +39,7 @@ def named_weights(name: str | Path) -> PretrainedWeights | None:
 
 
 def published_weights(model: str | Path | Experiment, experiment: Experiment) -> str:
-    """Return the name of the published weights of `model`, or what its config trains from.
+    """Return the name of the published weights of `model`, where its index has them, or what its config trains from.
 
     Args:
         model: What the user called it.
@@ -48,8 +49,11 @@ def published_weights(model: str | Path | Experiment, experiment: Experiment) ->
         ConfigError: There are none.
     """
     name = "" if isinstance(model, Experiment) else str(model)
+    own = registered().get(name.lower())
+    if own is not None and own.weights is not None:
+        return own.weights
     entry = named_weights(name) or named_weights(Path(name).stem if name.endswith((".py", ".json")) else "")
-    if entry is None and _is_unchanged(experiment.model):
+    if entry is None and own is None and _is_unchanged(experiment.model):
         entry = find_weights(experiment.model.name)
     if entry is not None:
         return entry.name

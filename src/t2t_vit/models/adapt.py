@@ -56,7 +56,12 @@ class LoadReport:
 
 
 def fit_state_dict(
-    model: T2TViT, state: Mapping[str, torch.Tensor], *, new_head: bool = False, strict: bool = True
+    model: T2TViT,
+    state: Mapping[str, torch.Tensor],
+    *,
+    new_head: bool = False,
+    strict: bool = True,
+    source_grid: tuple[int, int] | None = None,
 ) -> tuple[StateDict, LoadReport]:
     """Return `state` as `model` can load it, every entry there and of the right shape, and what was done for it.
 
@@ -71,6 +76,7 @@ def fit_state_dict(
         new_head: Whether a head of another number of classes may be drawn anew.
         strict: Refuse weights that lack an entry, have one too many or one of another shape. Otherwise such an entry
             is left out and the model's drawn anew.
+        source_grid: Token grid (h, w) that the position table was made for; None: a square one.
 
     Raises:
         CheckpointError: The weights do not fit; the message lists what is missing, left over, or of another shape.
@@ -84,7 +90,7 @@ def fit_state_dict(
         fitted = {name: value for name, value in fitted.items() if not name.startswith("head.")}
         fitted |= _drawn(model, ["head.weight", "head.bias"])
         report.initialised += ["head.weight", "head.bias"]
-    _fit_position_table(model, fitted, report)
+    _fit_position_table(model, fitted, report, source_grid)
     _fit_channels(model, fitted, report)
 
     problems = differences(wanted, fitted)
@@ -134,16 +140,22 @@ def _drawn(model: T2TViT, names: list[str]) -> StateDict:
     return {name: value for name, value in fresh.state_dict().items() if name in names}
 
 
-def _fit_position_table(model: T2TViT, state: StateDict, report: LoadReport) -> None:
+def _fit_position_table(
+    model: T2TViT, state: StateDict, report: LoadReport, source_grid: tuple[int, int] | None
+) -> None:
     rows, dim = model.pos_embed.shape[1:]
     stored = state.get("pos_embed")
     if stored is None:  # some files leave out what can be computed
         state["pos_embed"] = sinusoid_table(rows, dim)
         report.resized.append("pos_embed")
-    elif stored.ndim == 3 and stored.shape[2] == dim and stored.shape[1] != rows:
+    elif stored.ndim == 3 and stored.shape[2] == dim:
         side = math.isqrt(max(0, stored.shape[1] - 1))
-        if 1 + side * side == stored.shape[1]:
-            state["pos_embed"] = resize_position_table(stored, (side, side), model.grid_size)
+        is_told = source_grid is not None and 1 + math.prod(source_grid) == stored.shape[1]
+        if not is_told and stored.shape[1] == rows:  # it can be of another shape, but nobody says so
+            return
+        source_grid = source_grid if is_told and source_grid is not None else (side, side)
+        if source_grid != model.grid_size and 1 + math.prod(source_grid) == stored.shape[1]:
+            state["pos_embed"] = resize_position_table(stored, source_grid, model.grid_size)
             report.resized.append("pos_embed")
 
 

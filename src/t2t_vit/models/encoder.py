@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from t2t_vit.errors import ConfigError
+
 
 class DropPath(nn.Module):
     """Drop a residual branch for whole samples while training ("stochastic depth").
@@ -39,10 +41,15 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention, fused: the N² weights exist only where `weights` is called.
 
     Where query, key and value come from is said by `query_key_value` of those that derive from it.
+
+    Raises:
+        ConfigError: The width is not a multiple of the heads.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
+        if dim % num_heads:
+            raise ConfigError(f"an attention of width {dim} cannot be divided among {num_heads} heads")
         self.num_heads = num_heads
         # MMPretrain 1.x divides by this instead (docs/numerics.md).
         self.scale = (dim // num_heads) ** -0.5

@@ -119,10 +119,10 @@ def _kind(path: Path) -> str:
         raise CheckpointError(f"{path} is empty: whatever wrote it did not finish. Get the file again.")
     if head.startswith(b"PK\x03\x04"):
         return "zip"
+    if head[4:9] == b"\0\0\0\0{":  # behind the length of its header, whose first byte may be a pickle's, too
+        return "safetensors"
     if head[0] == 0x80:  # a pickle of protocol 2 or later
         return "pickle"
-    if head[8:9] == b"{":  # behind eight bytes with the length of the header
-        return "safetensors"
     raise CheckpointError(f"{path} is {_described(head)}, not a weights file. Get the file again.")
 
 
