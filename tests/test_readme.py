@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import typer.main
 from PIL import Image
 
 from t2t_vit import cli
-from t2t_vit.hub import published
 from t2t_vit.config import apply_overrides, load_experiment
+from t2t_vit.hub import published
 from t2t_vit.models import create_model
+from t2t_vit.weights.catalogue import CATALOGUE
 from t2t_vit.weights.convert import to_mmpretrain
 
 ROOT = Path(__file__).parents[1]
@@ -36,17 +38,24 @@ def words_of(line):
 
 @pytest.fixture(scope="module")
 def published_weights(tmp_path_factory):
-    """A file of the published one's layout and size; the published one cannot be had without a network."""
-    path = tmp_path_factory.mktemp("weights") / "t2t-vit-t-14_8xb64_in1k.pth"
-    state = to_mmpretrain(create_model("t2t_vit_t_14").state_dict())
-    torch.save({"meta": {"mmcls_version": "0.18.0"}, "state_dict": state}, path)
-    return path
+    """Make files of the published ones' layouts and sizes by URL; those themselves cannot be had without a network."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    @cache
+    def fetch(url, *_, **__):
+        entry = next(entry for entry in CATALOGUE.values() if entry.url == url)
+        state = create_model(entry.model).state_dict()
+        content = {"state_dict": to_mmpretrain(state)} if "openmmlab" in url else {"state_dict_ema": state}
+        torch.save(content, folder / f"{entry.name}.pth")
+        return folder / f"{entry.name}.pth"
+
+    return fetch
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.strip().splitlines()[-1][:40])
 def test_python_examples_run_as_written(code, published_weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(published, "fetch", lambda *_, **__: published_weights)
+    monkeypatch.setattr(published, "fetch", lambda url, *_, **__: published_weights(url))
     pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("bird.JPEG", format="JPEG")
     exec(compile(code, "README.md", "exec"), {})

@@ -44,6 +44,7 @@ def screen(monkeypatch):
     backend.FigureCanvas, backend.FigureManager = Canvas, Manager
     monkeypatch.setitem(sys.modules, "screen_of_a_test", backend)
     before = mpl.get_backend()
+    plt.close("all")  # figures of other tests
     plt.switch_backend("module://screen_of_a_test")
     yield shown
     plt.switch_backend(before)

@@ -1,0 +1,1 @@
+"""The models at home in other libraries, each in a module of that library's name."""
