@@ -566,3 +566,25 @@ def test_a_scripted_graph_gives_the_same_at_any_size(name):
     for size in ((32, 32), (41, 58)):
         x = torch.randn(3, 3, *size)
         torch.testing.assert_close(scripted(x)["norm"], model.forward_features(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("t2t_vit_14.official_in1k_384", {}),
+        ("t2t_vit_14.official_cifar10", {}),
+        ("t2t_vit_14.official_in1k", {"in_chans": 1, "img_size": (160, 256)}),
+        ("t2t_vit_dense", {}),
+    ],
+)
+def test_our_inferencer_prepares_images_as_for_our_own_model(name, settings):
+    model = timm.create_model(name, **settings)
+    assert model.preprocessing == get_model(name, **settings).preprocessing
+
+
+def test_another_input_size_has_a_preprocessing_of_its_own():
+    model = timm.create_model("t2t_vit_7")
+    model.set_input_size(384)
+    assert (model.preprocessing["img_size"], model.preprocessing["resize"]) == ((384, 384), 426)
+    overlaid = timm.create_model("t2t_vit_7", pretrained_cfg_overlay={"crop_mode": "border"})
+    assert overlaid.preprocessing is None

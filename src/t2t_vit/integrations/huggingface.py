@@ -38,7 +38,6 @@ from t2t_vit.integrations.config_json import (
 )
 from t2t_vit.integrations.model_card import CardFacts, model_card
 from t2t_vit.models import T2TViT
-from t2t_vit.models.position import resize_position_table
 from t2t_vit.weights.catalogue import pretrained
 
 _WEIGHTS = "model.safetensors"
@@ -261,9 +260,7 @@ def _resize(model: T2TViT, experiment: Experiment, img_size: int | tuple[int, in
     values = dataclasses.asdict(experiment)
     values["model"]["img_size"] = img_size
     prepared = preprocessing_of(validate_experiment(values, "from_pretrained"))
-    grid = model.token_grid(*prepared["img_size"])
-    model.pos_embed = resize_position_table(model.pos_embed, model.grid_size, grid)
-    model.img_size, model.grid_size = prepared["img_size"], grid
+    model.set_input_size(prepared["img_size"])
     model.preprocessing = {
         **(model.preprocessing or {}),
         "img_size": prepared["img_size"],

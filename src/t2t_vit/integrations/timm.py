@@ -23,6 +23,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import timm.models
@@ -32,8 +33,10 @@ from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import global_pool_nlc
 from torch import nn
 
+from t2t_vit.config import Preprocessing
+from t2t_vit.config.validation import validate_experiment
 from t2t_vit.errors import CheckpointError, ConfigError, DownloadError, nearest
-from t2t_vit.hub import weights_file
+from t2t_vit.hub import preprocessing_of, weights_file
 from t2t_vit.hub.build import architecture_of
 from t2t_vit.integrations.torchscript import Traced, make_scriptable
 from t2t_vit.models import T2TViT, variant_names
@@ -221,19 +224,17 @@ class TimmT2TViT(T2TViT):
         self.head.train(self.training)
 
     def set_input_size(self, img_size: int | tuple[int, int] | None = None) -> None:
-        """Make the position table, by interpolation, one for images of `img_size` (H, W); None: change nothing.
-
-        Other sizes are taken at call time anyway; this saves the interpolation in each of them.
+        """Make model and preprocessing those for images of `img_size` (H, W), as in `T2TViT`; None: change nothing.
 
         Raises:
             ConfigError: The size is too small: no token would be left.
         """
         if img_size is None:
             return
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        grid = self.token_grid(height, width)
-        self.pos_embed = resize_position_table(self.pos_embed, self.grid_size, grid)
-        self.img_size, self.grid_size = (height, width), grid
+        super().set_input_size(img_size)
+        cfg = getattr(self, "pretrained_cfg", None)
+        if cfg is not None:  # timm hands it over once the model is built
+            self.preprocessing = _preprocessing(self, cast("PretrainedCfg", cfg))
         with contextlib.suppress(ImportError):  # before 1.0.29 timm keeps no record of it
             from timm.models._input import update_model_input_size
 
@@ -329,12 +330,8 @@ def _load_state(
 ) -> Any:
     """Load `state`, with official names, into `model`, adapted to it."""
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    table = state.get("pos_embed")
-    if table is not None and source_size is not None:
-        source = model.token_grid(*source_size)  # only where it is no square can it not be told from the rows
-        if table.ndim == 3 and table.shape[1] == 1 + source[0] * source[1]:
-            state["pos_embed"] = resize_position_table(table, source, model.grid_size)
-    fitted, report = fit_state_dict(model, state, new_head=new_head, strict=strict)
+    source_grid = None if source_size is None else model.token_grid(*source_size)
+    fitted, report = fit_state_dict(model, state, new_head=new_head, strict=strict, source_grid=source_grid)
     model.load_report = report
     return model.load_state_dict({name: fitted[name] for name in fitted if name not in report.missing}, strict=strict)
 
@@ -403,19 +400,21 @@ def _hub_file(model_id: str, name: str | None, cache_dir: str | Path | None) -> 
 
 
 def _build(
-    cfg: PretrainedCfg | None,
+    cfg: PretrainedCfg,
+    is_pretrained: bool,
     cache_dir: str | Path | None,
     source_size: tuple[int, int],
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     **settings: Any,
 ) -> TimmT2TViT:
-    """Return a model of `settings`, with the weights of `cfg` if that is given."""
+    """Return a model of `settings`, with the preprocessing of `cfg` and, if `is_pretrained`, its weights."""
     device = torch.get_default_device() if device is None else torch.device(device)
     with device:
         model = TimmT2TViT(**settings)
     model = model.to(device, dtype)
-    if cfg is not None:
+    model.preprocessing = _preprocessing(model, cfg)
+    if is_pretrained:
         _load_pretrained(model, cfg, cache_dir, source_size)
     return model
 
@@ -437,7 +436,7 @@ def _create(
     return cast(
         "nn.Module",
         timm.models.build_model_with_cfg(
-            functools.partial(_build, cfg if pretrained else None, cache_dir, source_size),
+            functools.partial(_build, cfg, pretrained, cache_dir, source_size),
             variant,
             pretrained=False,
             pretrained_cfg=cast("Any", cfg),
@@ -480,6 +479,21 @@ def _cfg(variant: str, weights: PretrainedWeights | None = None) -> dict[str, An
             "origin_url": weights.source,
         }
     return cfg
+
+
+def _preprocessing(model: TimmT2TViT, cfg: PretrainedCfg | dict[str, Any]) -> dict[str, Any] | None:
+    """Return how `cfg` has images prepared for `model`, None if this package knows no such way."""
+    told = cfg if isinstance(cfg, dict) else cfg.to_dict()
+    values = {name: told[name] for name in ("crop_pct", "crop_mode", "interpolation") if told.get(name) is not None}
+    for name in ("mean", "std"):
+        channels = told.get(name) or getattr(Preprocessing(), name)
+        values[name] = channels if len(channels) == model.in_chans else (fmean(channels),) * model.in_chans
+    settings = {"img_size": model.img_size, "in_chans": model.in_chans}
+    try:
+        experiment = validate_experiment({"model": settings, "preprocessing": values}, "pretrained_cfg")
+    except ConfigError:
+        return None
+    return preprocessing_of(experiment)
 
 
 def _out_type(global_pool: str) -> OutType:

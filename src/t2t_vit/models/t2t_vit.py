@@ -173,6 +173,19 @@ class T2TViT(nn.Module):
         """
         return token_grids(self.soft_splits, height, width)[-1]
 
+    def set_input_size(self, img_size: int | tuple[int, int]) -> None:
+        """Make the position table, by interpolation, one for images of `img_size` (H, W).
+
+        Other sizes are taken at call time anyway; this saves the interpolation in each of them.
+
+        Raises:
+            ConfigError: The size is too small: no token would be left.
+        """
+        height, width = _height_width(img_size)
+        grid = self.token_grid(height, width)
+        self.pos_embed = resize_position_table(self.pos_embed, self.grid_size, grid)
+        self.img_size, self.grid_size = (height, width), grid
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the first encoder layer sees, (B, 1 + N, D), of images `x` (B, C, H, W).
 
