@@ -24,6 +24,7 @@ from t2t_vit.engine.log import RunLog
 from t2t_vit.engine.stopping import TrainingStopped
 from t2t_vit.errors import ConfigError
 from t2t_vit.hub import build_model
+from t2t_vit.run import training
 
 TINY: dict[str, Any] = {
     "img_size": 32, "soft_splits": ((7, 2, 3), (3, 2, 1), (3, 2, 1)), "token_dim": 8, "embed_dim": 24, "depth": 1,
@@ -205,8 +206,8 @@ def content(path: Path) -> Any:
 
 def test_a_teacher_changes_what_is_learnt_and_stays_as_it_is(recipe, tmp_path, monkeypatch):
     teachers = []
-    build = run._distillation
-    monkeypatch.setattr(run, "_distillation", lambda *a: teachers.append(build(*a)) or teachers[-1])
+    build = training.distillation_of
+    monkeypatch.setattr(training, "distillation_of", lambda *a: teachers.append(build(*a)) or teachers[-1])
     settings = save_teacher(tmp_path / "teacher.pth")
 
     alone = content(run.train(recipe(), tmp_path / "alone"))["model"]

@@ -22,6 +22,7 @@ from t2t_vit.engine.log import RunLog
 from t2t_vit.engine.stopping import TrainingStopped
 from t2t_vit.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from t2t_vit.hub import build_model, get_model, load_model
+from t2t_vit.run import training
 
 
 def content(path: Path):
@@ -161,14 +162,14 @@ def test_a_resumed_run_is_bitwise_equal_to_an_uninterrupted_one(step, recipe, tm
 def test_a_run_that_is_stopped_while_it_evaluates_evaluates_when_it_goes_on(recipe, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run.train(recipe(), whole)
-    evaluate = run.evaluate
+    evaluate = training.evaluate
 
     def signal_first(*arguments, **options):
         signal.raise_signal(signal.SIGTERM)
         return evaluate(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "evaluate", signal_first)
+        patch.setattr(training, "evaluate", signal_first)
         with pytest.raises(TrainingStopped) as stopped:
             run.train(recipe(), parts)
     assert stopped.value.status == 143

@@ -1,0 +1,56 @@
+"""What a run goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from t2t_vit.config import Experiment, experiment_from_json
+from t2t_vit.engine.checkpoint import CheckpointFolder, read_training_state
+from t2t_vit.errors import ConfigError, TrainingError
+
+
+def stored_experiment(work_dir: str | Path) -> Experiment:
+    """Return the `Experiment` that the run in `work_dir` was started with.
+
+    Raises:
+        ConfigError: There is none, or it is damaged.
+    """
+    path = Path(work_dir) / "experiment.json"
+    try:
+        return experiment_from_json(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise ConfigError(f"{work_dir} holds no run: cannot read {path} ({error.strerror})") from None
+
+
+def resume_point(work_dir: str | Path, resume: str | Path | None) -> Path | None:
+    """Return the checkpoint that `train` goes on from with this `resume`, None if it begins.
+
+    Raises:
+        TrainingError: There is a run already and `resume` is None, or there is nothing to resume.
+    """
+    folder = Path(work_dir)
+    last = CheckpointFolder(folder, keep=1).last()
+    if resume is None:
+        if last is not None:
+            raise TrainingError(
+                f"{folder} holds a run already ({last.name}); go on with it by --resume, "
+                "or name another place with --work-dir"
+            )
+        return None
+    if resume == "auto":
+        return last
+    if resume == "last":
+        if last is None:
+            raise TrainingError(f"there is nothing to resume: {folder} has no checkpoint")
+        return last
+    return Path(resume)
+
+
+def resumed_experiment(checkpoint: Path) -> Experiment:
+    """Return the settings of the run that wrote `checkpoint`.
+
+    Raises:
+        CheckpointError: It is missing, damaged or not of training.
+        ConfigError: The settings in it are damaged.
+    """
+    return experiment_from_json(read_training_state(checkpoint)["experiment"], str(checkpoint))

@@ -1,0 +1,108 @@
+"""From an `Experiment` and a checkpoint to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from t2t_vit.config import Experiment
+from t2t_vit.data.datasets import EvaluationSet, ImageSet
+from t2t_vit.data.loaders import evaluation_loader
+from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.device import find_device
+from t2t_vit.engine.distributed import Launcher, gather, process_group
+from t2t_vit.errors import ConfigError
+from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
+from t2t_vit.hub import load_model, preprocessing_of
+from t2t_vit.models import T2TViT
+from t2t_vit.run.images import loading, open_images
+from t2t_vit.run.precision import AUTOCAST
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """A tested model.
+
+    Attributes:
+        evaluation: What came of it; in other processes than the main one, of their share of the images.
+        images: The images.
+        model: The model.
+        preprocess: How images were prepared.
+        is_main: Whether this process is the one that reports.
+    """
+
+    evaluation: Evaluation
+    images: ImageSet
+    model: T2TViT
+    preprocess: Preprocess
+    is_main: bool
+
+
+def test(
+    experiment: Experiment,
+    checkpoint: str | Path,
+    *,
+    weights: str = "ema",
+    flip: bool = False,
+    keep_scores: bool = False,
+    launcher: Launcher = "none",
+    on_batch: Callable[[int, int], None] | None = None,
+) -> TestRun:
+    """Return how the weights of `checkpoint` do on the `val` images of `experiment`.
+
+    Args:
+        experiment: Which model and images.
+        checkpoint: File of the weights.
+        weights: `ema` or `raw`, where the file has both.
+        flip: Average the scores of each image and its mirror image.
+        keep_scores: Keep the scores of all classes.
+        launcher: What started the processes of this run.
+        on_batch: Called with images done and images in all (of this process) after each batch.
+
+    Raises:
+        CheckpointError: The file holds no weights, or those of another model.
+        DatasetError: The images are missing, or of other classes.
+    """
+    device = find_device(experiment.runtime.device)
+    with process_group(launcher, device) as process:
+        device = process.device(device)
+        model = load_model(experiment, checkpoint, weights=weights).to(device)
+        images = open_images(experiment.data, "val", model.num_classes, model.classes)
+        if len(images.classes) != model.num_classes:
+            raise ConfigError(
+                f"the images have {len(images.classes)} classes and {checkpoint} has {model.num_classes}; "
+                "test with the data that it was trained for"
+            )
+        model.classes = images.classes
+        preprocess = Preprocess(**preprocessing_of(experiment))
+        loader = evaluation_loader(
+            EvaluationSet(images, preprocess),
+            experiment.data.batch_size,
+            process.rank,
+            process.world_size,
+            **loading(experiment.data),
+        )
+        share, done = len(range(process.rank, len(images), process.world_size)), 0
+
+        def count(size: int) -> bool:
+            nonlocal done
+            done += size
+            if on_batch is not None:
+                on_batch(done, share)
+            return False
+
+        with closing(loader):
+            evaluation = evaluate(
+                model,
+                loader,
+                model.num_classes,
+                device,
+                autocast=AUTOCAST[experiment.runtime.precision],
+                flip=flip,
+                keep_scores=keep_scores,
+                on_batch=count,
+            )
+        evaluation = joined(gather(evaluation, process))
+    return TestRun(evaluation, images, model, preprocess, process.is_main)
