@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import runpy
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -60,29 +56,6 @@ def t2t_vit_14_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("published") / "t2t-vit-t-14_8xb64_in1k_20211220-f7378dd5.pth"
     torch.save({"meta": {"epoch": 300}, "state_dict": filled}, path)
     return path
-
-
-@pytest.fixture
-def serve() -> Iterator[Any]:
-    """Serve a folder on loopback; return its URL."""
-    servers = []
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Keep the tests' output quiet."""
-
-    def start(folder: Path) -> str:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.server_address[1]}"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

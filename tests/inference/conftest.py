@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import runpy
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +45,3 @@ def model(settings) -> T2TViT:
 def rgb() -> np.ndarray:
     """A picture (40, 60, 3) whose colours and directions all differ."""
     return fill["rgb_image"](1, 40, 60)
-
-
-@pytest.fixture
-def serve() -> Iterator[Any]:
-    """Serve a folder on loopback; return its URL."""
-    servers = []
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Keep the tests' output quiet."""
-
-    def start(folder: Path) -> str:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.server_address[1]}"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()

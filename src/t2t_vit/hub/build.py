@@ -12,8 +12,9 @@ import torch
 from t2t_vit.config import Experiment, experiment_from_json
 from t2t_vit.errors import CheckpointError
 from t2t_vit.models import T2TViT, create_model, variant_names
-from t2t_vit.models.adapt import LoadReport, fit_state_dict
+from t2t_vit.models.adapt import fit_state_dict
 from t2t_vit.models.freeze import freeze
+from t2t_vit.models.load_report import LoadReport
 
 if TYPE_CHECKING:
     from t2t_vit.weights.load import Checkpoint

@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 
 from t2t_vit.errors import CheckpointError
+from t2t_vit.models.load_report import LoadReport
 from t2t_vit.models.position import resize_position_table, sinusoid_table
 from t2t_vit.models.t2t_vit import T2TViT
 
@@ -20,39 +20,6 @@ StateDict = dict[str, torch.Tensor]
 
 #: Parameters of an auxiliary head, which token labelling trains beside the one that classifies.
 _AUXILIARY = "aux_head."
-
-
-@dataclass
-class LoadReport:
-    """What became of the entries of a weights file.
-
-    Attributes:
-        loaded: Taken as they are.
-        resized: Adapted to another image size or other channels; a position table that is not there, computed.
-        initialised: Drawn anew, as the head of other classes.
-        dropped: In the file and not in the model.
-        missing: In the model and not in the file; they keep what they were initialised with.
-    """
-
-    loaded: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
-    initialised: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        """Return it in one line: what was not taken as it is, by name."""
-        others = [
-            f"{len(names)} {what} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})"
-            for what, names in (
-                ("resized", self.resized),
-                ("newly initialised", self.initialised),
-                ("dropped", self.dropped),
-                ("missing", self.missing),
-            )
-            if names
-        ]
-        return ", ".join([f"{len(self.loaded)} loaded", *others])
 
 
 def fit_state_dict(

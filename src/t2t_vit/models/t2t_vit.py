@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from t2t_vit.errors import ConfigError, nearest
+from t2t_vit.models.load_report import LoadReport
 from t2t_vit.models.position import resize_position_table, sinusoid_table
 from t2t_vit.models.soft_split import SplitSize, token_grids
 from t2t_vit.models.stack import STACKS, StackSettings
@@ -23,9 +24,6 @@ from t2t_vit.models.token_convolution import ConvolutionalTokens
 from t2t_vit.models.token_performer import TokenPerformer
 from t2t_vit.models.token_transformer import TokenTransformer
 from t2t_vit.models.tokens_to_token import TokensToToken
-
-if TYPE_CHECKING:
-    from t2t_vit.models.adapt import LoadReport
 
 OutType = Literal["cls_token", "featmap", "avg_featmap", "raw"]
 Stage = Literal["backbone", "neck", "pre_logits"]
