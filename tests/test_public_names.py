@@ -17,10 +17,13 @@ PUBLIC = [
     "ModelHub",
     "T2TViT",
     "T2TViTError",
+    "from_pretrained",
     "get_model",
     "inference_model",
     "list_models",
     "load_experiment",
+    "push_to_hub",
+    "save_pretrained",
 ]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from t2t_vit.errors import T2TViTError
     from t2t_vit.hub import get_model, list_models
     from t2t_vit.inference import FeatureExtractor, ImageClassificationInferencer, inference_model
+    from t2t_vit.integrations.huggingface import from_pretrained, push_to_hub, save_pretrained
     from t2t_vit.model_index import ModelHub
     from t2t_vit.models import T2TViT
 
@@ -28,10 +29,13 @@ _HOME = {
     "ModelHub": "model_index",
     "T2TViT": "models",
     "T2TViTError": "errors",
+    "from_pretrained": "integrations.huggingface",
     "get_model": "hub",
     "inference_model": "inference",
     "list_models": "hub",
     "load_experiment": "config",
+    "push_to_hub": "integrations.huggingface",
+    "save_pretrained": "integrations.huggingface",
 }
 
 __all__ = [
@@ -41,10 +45,13 @@ __all__ = [
     "ModelHub",
     "T2TViT",
     "T2TViTError",
+    "from_pretrained",
     "get_model",
     "inference_model",
     "list_models",
     "load_experiment",
+    "push_to_hub",
+    "save_pretrained",
 ]
 
 
