@@ -160,7 +160,7 @@ def test_without_a_head_what_would_go_into_it_comes_out(weightless, tiny, images
         ({"drop_path_rate": 1.5}, "drop_path_rate is 1.5"),
         ({"embed_dim": 25}, "embed_dim 25 is not a multiple of num_heads 2"),
         ({"name": "t2t_vit_t_19"}, "get_model has no argument 'name'"),
-        ({"device_map": "auto"}, "get_model has no argument 'device_map'"),
+        ({"device_map": "auto"}, "device_map is 'auto'; a T2T-ViT fits on one device"),
         ({"out_type": "feat"}, "out_type is 'feat'"),
         ({"out_indices": [4]}, "out_indices has 4"),
         ({"backbone": 3}, "backbone is 3; expected a dict"),

@@ -342,3 +342,53 @@ def test_a_runs_own_weights_know_the_grid_that_their_position_table_was_made_for
 
     assert loaded.grid_size == (8, 8)
     assert torch.equal(loaded.pos_embed, resize_position_table(model.pos_embed, (4, 16), (8, 8)))
+
+
+@pytest.mark.parametrize("size", [(28, 112), (112, 28)])
+def test_published_weights_of_as_many_tokens_in_another_grid_are_interpolated(size, tmp_path, monkeypatch, no_mirror):
+    """A published position table is a square one, whatever number of tokens the model has."""
+    source = get_model("t2t_vit_7", img_size=56)
+    entry = dataclasses.replace(CATALOGUE["t2t_vit_7.official_in1k"], img_size=56)
+    monkeypatch.setattr(catalogue, "CATALOGUE", {entry.name: entry})
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(tmp_path))
+    torch.save(source.state_dict(), tmp_path / "71.7_T2T_ViT_7.pth.tar")
+
+    model = get_model("t2t_vit_7", pretrained=True, img_size=size)
+
+    grid = (size[0] // 16 + (size[0] % 16 > 0), size[1] // 16 + (size[1] % 16 > 0))
+    assert model.grid_size == grid
+    assert torch.equal(model.pos_embed, resize_position_table(source.pos_embed, source.grid_size, grid))
+    assert model.load_report.resized == ["pos_embed"]
+
+
+@pytest.mark.parametrize("stored", ["baseline-3", "{}", '{"model": {"name": "resnet"}}', "[1]"])
+def test_what_others_call_experiment_does_not_matter(stored, tiny, images, tmp_path):
+    model = get_model("t2t_vit_t_14", **tiny)
+    torch.save({"state_dict": model.state_dict(), "experiment": stored}, tmp_path / "theirs.pth")
+    assert torch.equal(get_model("t2t_vit_t_14", tmp_path / "theirs.pth", **tiny)(images), model(images))
+
+
+def test_weights_that_are_no_fractions_are_refused(tiny, tmp_path):
+    state = {name: (value * 10).int() for name, value in get_model("t2t_vit_t_14", **tiny).state_dict().items()}
+    torch.save(state, tmp_path / "ints.pth")
+    with pytest.raises(CheckpointError, match=r"cls_token is torch\.int32; weights are floating-point numbers"):
+        get_model("t2t_vit_t_14", tmp_path / "ints.pth", **tiny)
+
+
+@pytest.mark.parametrize("head", [torch.ones(()), torch.ones(0, 24), torch.ones(5)])
+def test_an_odd_head_is_refused_in_words(head, tiny, tmp_path):
+    state = {**get_model("t2t_vit_t_14", **tiny, num_classes=5).state_dict(), "head.weight": head}
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"of another shape: head\.weight"):
+        get_model("t2t_vit_t_14", tmp_path / "odd.pth", **tiny)
+
+
+def test_the_url_and_the_architecture_of_published_weights_stand_for_them(tmp_path, monkeypatch, no_mirror):
+    entry = CATALOGUE["t2t_vit_14.official_cifar10"]
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(tmp_path))
+    torch.save({"net": get_model("t2t_vit_14", num_classes=10).state_dict()}, tmp_path / "cifar10_t2t-vit_14_98.3.pth")
+    model = get_model("t2t_vit_14", pretrained=entry.url)
+    assert (model.classes, model.preprocessing["interpolation"]) == (entry.classes, "bilinear")
+
+    torch.save(get_model("t2t_vit_7").state_dict(), tmp_path / "71.7_T2T_ViT_7.pth.tar")
+    assert get_model("t2t_vit_7", pretrained="t2t_vit_7").num_classes == 1000

@@ -588,3 +588,37 @@ def test_another_input_size_has_a_preprocessing_of_its_own():
     assert (model.preprocessing["img_size"], model.preprocessing["resize"]) == ((384, 384), 426)
     overlaid = timm.create_model("t2t_vit_7", pretrained_cfg_overlay={"crop_mode": "border"})
     assert overlaid.preprocessing is None
+
+
+def test_a_file_with_other_classes_is_not_called_another_architecture(tmp_path):
+    torch.save(get_model("t2t_vit_7", num_classes=5).state_dict(), tmp_path / "five.pth")
+    with pytest.raises(CheckpointError, match="does not fit t2t_vit_7.*give num_classes") as error:
+        timm.create_model("t2t_vit_7", checkpoint_path=tmp_path / "five.pth")
+    assert "This is" not in str(error.value)
+    torch.save(get_model("t2t_vit_10").state_dict(), tmp_path / "ten.pth")
+    with pytest.raises(CheckpointError, match="This is t2t_vit_10: use that"):
+        timm.create_model("t2t_vit_7", checkpoint_path=tmp_path / "ten.pth")
+
+
+def test_weights_can_be_drawn_anew():
+    model = timm.create_model("t2t_vit_7", **TINY)
+    before = model.head.weight.clone()
+    model.init_weights()
+    assert not torch.equal(model.head.weight, before)
+
+
+def test_there_are_no_patches_to_size():
+    model = timm.create_model("t2t_vit_7")
+    model.set_input_size(img_size=192, patch_size=None)
+    assert model.img_size == (192, 192)
+    with pytest.raises(ConfigError, match="soft splits, not patches"):
+        model.set_input_size(patch_size=(8, 8))
+
+
+def test_default_precision_may_be_half():
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        model = timm.create_model("t2t_vit_7")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}

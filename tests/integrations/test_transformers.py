@@ -151,3 +151,16 @@ def test_a_wrong_setting_is_told_in_one_line(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"pretrained_cfg": {"crop_pct": 2}}))
     with pytest.raises(ConfigError, match="crop_pct is 2"):
         transformers.AutoImageProcessor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("tokens", ["transformer", "performer"])
+def test_a_folder_can_be_used_in_half_precision(tokens, photograph, tmp_path):
+    model = get_model(Experiment(model=Model(**TINY, tokens=tokens)))
+    save_pretrained(model, tmp_path / "float32")
+    classify = transformers.pipeline("image-classification", model=str(tmp_path / "float32"), dtype=torch.bfloat16)
+    label = int(ImageClassificationInferencer(model)(photograph)[0]["pred_label"])
+    assert label in [int(found["label"].removeprefix("LABEL_")) for found in classify(photograph, top_k=3)]
+
+    save_pretrained(model.bfloat16(), tmp_path / "bfloat16")
+    whole = transformers.AutoModelForImageClassification.from_pretrained(tmp_path / "bfloat16")
+    assert {value.dtype for value in whole.state_dict().values()} == {torch.bfloat16}

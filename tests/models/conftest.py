@@ -7,18 +7,15 @@ import lzma
 import runpy
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from filling import GOLDEN, fill_parameters
 
 from t2t_vit.models import T2TViT, create_model
-from t2t_vit.weights.convert import to_mmpretrain
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -65,16 +62,6 @@ def filled(fill: SimpleNamespace, undrawn: Callable[..., T2TViT]) -> Callable[[s
         return model
 
     return make
-
-
-def fill_parameters(model: T2TViT, fill: SimpleNamespace, naming: str) -> None:
-    """Fill the parameters of `model` by their `mmpretrain` or `official` names."""
-    # The performer's random features are weights, too; only the position table is not filled.
-    parameters = {name: value for name, value in model.state_dict().items() if name != "pos_embed"}
-    named = to_mmpretrain(parameters) if naming == "mmpretrain" else parameters
-    with torch.no_grad():
-        for key, parameter in named.items():
-            parameter.copy_(torch.from_numpy(fill.filled_value(key, tuple(parameter.shape))))
 
 
 @pytest.fixture

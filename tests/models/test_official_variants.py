@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from filling import GOLDEN, fill_parameters
 
-from conftest import GOLDEN, fill_parameters
 from t2t_vit.errors import ConfigError
 from t2t_vit.models import variant_names
 from t2t_vit.models.encoder import Block, DropPath

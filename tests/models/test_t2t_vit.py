@@ -217,6 +217,25 @@ def counted(forward, calls):
     return call
 
 
+@pytest.mark.parametrize("tokens", ["transformer", "performer", "convolution"])
+def test_no_images_give_no_logits(tiny, tokens):
+    model = tiny(tokens=tokens, out_type="featmap")
+    with torch.no_grad():
+        assert model(torch.zeros(0, 3, 32, 32)).shape == (0, 5)
+        assert model.extract_feat(torch.zeros(0, 3, 32, 32))[0].shape == (0, 24, 2, 2)
+
+
+@pytest.mark.parametrize("tokens", ["transformer", "performer"])
+def test_a_model_can_be_made_in_half_precision(tiny, tokens):
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        model = tiny(tokens=tokens)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.bfloat16}
+    assert model(images(32, 32).bfloat16()).isfinite().all()
+
+
 def test_fresh_weights_are_small_and_normal(tiny):
     model = tiny(embed_dim=192)
     state = model.state_dict()

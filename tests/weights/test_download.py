@@ -24,7 +24,7 @@ from t2t_vit.errors import ConfigError, DownloadError, HashMismatchError
 from t2t_vit.weights import download
 from t2t_vit.weights.download import cache_folder, fetch
 
-BODY = bytes(range(256)) * 4096  # 1 MiB
+BODY = b"PK\x03\x04" + bytes(range(256)) * 4096  # 1 MiB that begins like a zip archive
 HASH = hashlib.sha256(BODY).hexdigest()
 NAME = f"model-{HASH[:8]}.pth"
 
@@ -93,9 +93,9 @@ def test_corrupted_cached_file_is_not_used_without_a_network(cache):
 
 
 def test_files_of_one_name_from_two_places_are_kept_apart(server, cache):
-    one = fetch(server.serve("a/weights.pth", b"one"))
-    two = fetch(server.serve("b/weights.pth", b"two"))
-    assert (one.read_bytes(), two.read_bytes()) == (b"one", b"two")
+    one = fetch(server.serve("a/weights.pth", b"\x80one"))
+    two = fetch(server.serve("b/weights.pth", b"\x80two"))
+    assert (one.read_bytes(), two.read_bytes()) == (b"\x80one", b"\x80two")
     assert one.name == two.name == "weights.pth"
 
 
@@ -143,9 +143,9 @@ def test_server_without_ranges_is_asked_for_all_again(server, cache):
 
 
 def test_file_that_changes_meanwhile_is_begun_anew(server, cache):
-    newer = {"body": BODY[::-1], "headers": {"ETag": '"2"'}}
+    newer = {"body": BODY[:4] + BODY[::-1], "headers": {"ETag": '"2"'}}
     url = server.serve("model.pth", BODY, headers={"ETag": '"1"'}, breaks=[300_000], then=newer)
-    assert fetch(url).read_bytes() == BODY[::-1]
+    assert fetch(url).read_bytes() == BODY[:4] + BODY[::-1]
     assert len(server.requests) == 2
 
 
@@ -156,7 +156,7 @@ def test_page_in_place_of_a_file_is_refused(server, cache):
 
 
 def test_file_that_stays_short_is_refused_whole(server, cache):
-    with pytest.raises(DownloadError, match=r"ended after 1,000 of 1,048,576 bytes \(5 tries\)"):
+    with pytest.raises(DownloadError, match=r"ended after 1,000 of 1,048,580 bytes \(5 tries\)"):
         fetch(server.serve("model.pth", BODY, breaks=[1000] * 9, ranges=False))
     assert files(cache) == []
 
@@ -167,7 +167,7 @@ def test_part_of_the_file_that_was_not_asked_for_is_refused(server, cache):
         fetch(server.serve("model.pth", BODY, **served))
 
 
-@pytest.mark.parametrize(("length", "said"), [(True, "it has 1,048,576 bytes"), (False, "more than the 1,000")])
+@pytest.mark.parametrize(("length", "said"), [(True, "it has 1,048,580 bytes"), (False, "more than the 1,000")])
 def test_file_beyond_the_limit_is_refused(server, cache, monkeypatch, length, said):
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
     with pytest.raises(DownloadError, match=said):
@@ -372,12 +372,43 @@ def test_a_file_without_a_published_hash_is_trusted_on_first_use_and_held_to_it(
     assert capfd.readouterr().err == ""
 
     fetched.unlink()
-    server.serve("a.pth", BODY[::-1])
+    server.serve("a.pth", BODY[:4] + BODY[::-1])
     with pytest.raises(HashMismatchError, match=f"trusted on first use.*delete {record}"):
         fetch(url)
     assert not fetched.exists()
     record.unlink()
-    assert fetch(url).read_bytes() == BODY[::-1]
+    assert fetch(url).read_bytes() == BODY[:4] + BODY[::-1]
+
+
+@pytest.mark.parametrize("body", [b"<html>oops</html>", b"", b"\x1f\x8b\x08" + BODY])
+def test_what_is_no_weights_file_is_not_trusted(server, cache, body):
+    url = server.serve("a.pth", body)
+    with pytest.raises(DownloadError, match=r"What came for a\.pth is no weights file"):
+        fetch(url)
+    assert files(cache) == []
+    server.serve("a.pth", BODY)
+    assert fetch(url).read_bytes() == BODY
+
+
+def test_a_file_of_another_size_than_was_published_is_not_trusted(server, cache):
+    url = server.serve("a.pth", BODY[: len(BODY) // 2])
+    with pytest.raises(DownloadError, match=f"has {len(BODY) // 2:,} bytes, and the published file {len(BODY):,}"):
+        fetch(url, size=len(BODY))
+    assert files(cache) == []
+    server.serve("a.pth", BODY)
+    assert fetch(url, size=len(BODY)).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("head", [b"\x80\x02", b"\x50\x01\0\0\0\0\0\0{"])
+def test_pickles_and_safetensors_are_weights_files(server, cache, head):
+    assert fetch(server.serve("a.pth", head + BODY)).stat().st_size == len(head + BODY)
+
+
+def test_a_missing_mirror_is_told_in_one_sentence(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("T2T_VIT_WEIGHTS", str(tmp_path / "gone"))
+    with pytest.raises(DownloadError, match="There is no file") as error:
+        fetch("https://example.org/a.pth")
+    assert "could not be downloaded" not in str(error.value)
 
 
 def test_a_cached_file_that_changed_since_first_use_is_fetched_again(server, cache):

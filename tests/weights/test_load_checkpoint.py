@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -334,6 +335,44 @@ def test_safetensors_are_known_whatever_the_length_of_their_header(tmp_path, fir
     else:  # lengths are multiples of eight
         pytest.fail(f"no header begins with {first_byte}")
     assert read_checkpoint(tmp_path / "a.safetensors").layout == Layout.SAFETENSORS
+
+
+@pytest.mark.parametrize(
+    ("content", "sets"),
+    [
+        ({"model": RAW, "model_ema": EMA}, {"raw": RAW, "ema": EMA}),
+        ({"model_state_dict": RAW, "epoch": 3}, {"raw": RAW}),
+        ({"state_dict": {f"model.{name}": value for name, value in RAW.items()}}, {"raw": RAW}),
+    ],
+    ids=["DeiT", "plain PyTorch", "Lightning"],
+)
+def test_layouts_of_other_training_codes_are_known(tmp_path, content, sets):
+    torch.save(content, tmp_path / "a.pth")
+    checkpoint = read_checkpoint(tmp_path / "a.pth")
+    assert checkpoint.weights.keys() == sets.keys()
+    for name, values in sets.items():
+        assert all(torch.equal(checkpoint.weights[name][key], value) for key, value in values.items())
+
+
+def test_tensors_that_repeat_each_other_do_not_fill_the_memory(tmp_path):
+    one = torch.zeros(1000)
+    torch.save({f"block.{i}": one for i in range(60)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="would unpack to more than twice its size"):
+        read_checkpoint(tmp_path / "a.pth")
+    torch.save({"head.weight": one, "tied.weight": one}, tmp_path / "tied.pth")
+    assert len(read_checkpoint(tmp_path / "tied.pth").state_dict()) == 2
+
+
+def test_class_names_that_cannot_be_read_are_left_out(tmp_path):
+    save_file(RAW, tmp_path / "a.safetensors", {"classes": "[" * 100_000})
+    assert read_checkpoint(tmp_path / "a.safetensors").classes is None
+
+
+def test_a_torchscript_program_is_called_so(tmp_path):
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="is a TorchScript program"):
+        read_checkpoint(tmp_path / "a.pt")
 
 
 # Files that are broken, or something else.

@@ -125,9 +125,30 @@ def test_mmpretrain_finds_every_tensor_where_it_looks(tmp_path):
 
 def test_mmpretrain_has_no_performer(tmp_path):
     torch.save(state_dict("performer"), tmp_path / "in.pth")
-    with pytest.raises(CheckpointError, match="it knows token transformers only"):
+    with pytest.raises(CheckpointError, match="it knows token transformers and plain encoder layers only"):
         convert(tmp_path / "in.pth", tmp_path / "out.pth", "mmpretrain")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pth"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"tokens": "convolution"}, {"stack": "ghost"}, {"stack": "se"}, {"stack": "dense"}]
+)
+def test_mmpretrain_gets_nothing_that_it_does_not_have(settings, tmp_path):
+    model = T2TViT(img_size=32, embed_dim=24, depth=2, num_heads=2, token_dim=8, num_classes=3, **settings)
+    torch.save(model.state_dict(), tmp_path / "in.pth")
+    with pytest.raises(CheckpointError, match="MMPretrain has no name for"):
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", "mmpretrain")
+
+
+def test_precisions_that_only_safetensors_have_stay_there(tmp_path):
+    from safetensors.torch import save_file
+
+    state = {name: value.to(torch.float8_e4m3fn) for name, value in state_dict().items() if name == "norm.bias"}
+    save_file(state, tmp_path / "in.safetensors")
+    convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors", "safetensors")
+    assert same(read_checkpoint(tmp_path / "out.safetensors").state_dict(), state)
+    with pytest.raises(CheckpointError, match=r"norm\.bias is torch\.float8_e4m3fn.*use safetensors"):
+        convert(tmp_path / "in.safetensors", tmp_path / "out.pth", "official")
 
 
 def test_safetensors_are_marked_as_pytorchs(tmp_path):

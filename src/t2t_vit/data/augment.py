@@ -127,13 +127,30 @@ class Mix:
 
 
 def seed_everything(*key: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators from `key`; equal keys give equal draws."""
+    """Seed Python's, NumPy's and torch's global generators, those of all devices, from `key`.
+
+    Equal keys give equal draws.
+    """
+    torch.manual_seed(_seed_python_and_numpy(key))
+
+
+def seed_sample(*key: int) -> None:
+    """Do as `seed_everything`, but for the CPU alone, where one image is augmented.
+
+    `torch.manual_seed` writes down a stack trace for each kind of device at every call, which takes longer than a small
+    image's augmentation.
+    """
+    torch.default_generator.manual_seed(_seed_python_and_numpy(key))
+
+
+def _seed_python_and_numpy(key: tuple[int, ...]) -> int:
+    """Seed both from `key` and return a seed of 64 bits for torch."""
     import random
 
     words = np.random.SeedSequence(key).generate_state(4, np.uint32)
     random.seed(int(words[0]))
     np.random.seed(words[1])
-    torch.manual_seed(int(words[2]) << 32 | int(words[3]))
+    return int(words[2]) << 32 | int(words[3])
 
 
 def _rand_augment(policy: str, side: int, fill: tuple[int, ...], resample: Any) -> Any:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import make_dataset
 
-from t2t_vit.data.augment import Augment, seed_everything
+from t2t_vit.data.augment import Augment, seed_sample
 from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
 from t2t_vit.data.decode import SUFFIXES, Mode, decode, from_pil
 from t2t_vit.data.preprocess import Preprocess
@@ -129,7 +129,7 @@ class TrainingSet(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, key: SampleKey) -> tuple[torch.Tensor, int]:
         image = self.images.load(key.image, self.augment.preprocess.mode)
-        seed_everything(self.seed, key.epoch, key.image)
+        seed_sample(self.seed, key.epoch, key.image)
         return self.augment(image), self.images.labels[key.image]
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2t_vit.config import Experiment, experiment_from_json
-from t2t_vit.errors import CheckpointError
+from t2t_vit.errors import CheckpointError, ConfigError, UnknownModelError
 from t2t_vit.models import T2TViT, create_model, variant_names
 from t2t_vit.models.adapt import fit_state_dict
 from t2t_vit.models.freeze import freeze
@@ -55,6 +55,7 @@ def load_model(
     weights: str = "ema",
     new_head: bool = False,
     strict: bool = True,
+    source_size: tuple[int, int] | None = None,
     **overrides: Any,
 ) -> T2TViT:
     """Return the network of `experiment` with the weights of `file`, in training mode.
@@ -67,6 +68,7 @@ def load_model(
         weights: `ema` or `raw`.
         new_head: The number of classes was asked for: a head of another size is drawn anew instead of refused.
         strict: Refuse a file that does not fit. Otherwise take what fits.
+        source_size: Height and width of the images that the file's position table was made for, where it does not tell.
         overrides: Arguments of `T2TViT` over the experiment's.
 
     Raises:
@@ -75,28 +77,77 @@ def load_model(
     from t2t_vit.weights.load import read_checkpoint
 
     checkpoint = read_checkpoint(file)
-    state = {name: value.float() for name, value in checkpoint.state_dict(weights).items()}
-    if experiment.model.num_classes is None and "num_classes" not in overrides and "head.weight" in state:
-        overrides["num_classes"] = len(state["head.weight"])
+    head = checkpoint.state_dict(weights).get("head.weight")
+    if experiment.model.num_classes is None and "num_classes" not in overrides and head is not None and head.ndim == 2:
+        overrides["num_classes"] = max(1, len(head))
     with torch.device("meta"):  # nothing is drawn or allocated that the file would overwrite at once
         model = build_model(experiment, **overrides)
+    load_weights(
+        model,
+        checkpoint,
+        experiment.model.name,
+        weights=weights,
+        new_head=new_head,
+        strict=strict,
+        source_size=source_size,
+    )
+    _warn_of_other_preprocessing(experiment, checkpoint)
+    return model
+
+
+def load_weights(
+    model: T2TViT,
+    checkpoint: Checkpoint,
+    architecture: str,
+    *,
+    weights: str = "ema",
+    new_head: bool = False,
+    strict: bool = True,
+    source_size: tuple[int, int] | None = None,
+) -> LoadReport:
+    """Put the weights of `checkpoint` into `model`, adapted to it, and say what was not taken as it is.
+
+    Args:
+        model: Where they go; on the meta device it gets the file's tensors, else their values. What a file that is
+            taken without strictness lacks is drawn anew on the meta device, and else stays as it is.
+        checkpoint: Where they come from.
+        architecture: What the model is called.
+        weights: `ema` or `raw`.
+        new_head: Whether a head of another number of classes is drawn anew.
+        strict: Refuse weights that do not fit. Otherwise take what fits.
+        source_size: Height and width of the images that the position table was made for, where the file does not tell.
+
+    Returns:
+        What the model then has as its `load_report`.
+
+    Raises:
+        CheckpointError: The weights do not fit.
+    """
+    state = checkpoint.state_dict(weights)
+    for name, value in state.items():
+        if not value.is_floating_point():
+            raise CheckpointError(f"{checkpoint.path}: {name} is {value.dtype}; weights are floating-point numbers.")
+    state = {name: value.float() for name, value in state.items()}
+    source_grid = _grid_of(checkpoint)
+    if source_grid is None and source_size is not None:
+        source_grid = model.token_grid(*source_size)
     try:
-        fitted, report = fit_state_dict(
-            model, state, new_head=new_head, strict=strict, source_grid=_grid_of(checkpoint)
-        )
+        fitted, report = fit_state_dict(model, state, new_head=new_head, strict=strict, source_grid=source_grid)
     except CheckpointError as error:
-        raise CheckpointError(_misfit(experiment.model.name, checkpoint, state, str(error))) from None
-    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    model.load_state_dict(fitted, assign=True)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in frozen)
+        raise CheckpointError(_misfit(architecture, checkpoint, state, str(error))) from None
+    if model.cls_token.is_meta:
+        frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+        model.load_state_dict(fitted, assign=True)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+    else:
+        model.load_state_dict({name: fitted[name] for name in fitted if name not in report.missing}, strict=False)
     model.load_report = report
     _say(checkpoint, report)
-    _warn_of_other_preprocessing(experiment, checkpoint)
     is_own_head = "head.weight" in report.loaded
     if is_own_head and checkpoint.classes is not None and len(checkpoint.classes) == model.num_classes:
         model.classes = checkpoint.classes
-    return model
+    return report
 
 
 def preprocessing_of(experiment: Experiment) -> dict[str, Any]:
@@ -154,9 +205,15 @@ def _say(checkpoint: Checkpoint, report: LoadReport) -> None:
 
 
 def _stored_experiment(checkpoint: Checkpoint) -> Experiment | None:
-    """Return the settings of the run that wrote `checkpoint`, None if it does not tell."""
+    """Return the settings of the run that wrote `checkpoint`, None if it does not tell.
+
+    Others may call something else `experiment`; whether settings are damaged is for those to say who go on with a run.
+    """
     stored = checkpoint.meta.get("experiment")
-    return experiment_from_json(stored, str(checkpoint.path)) if isinstance(stored, str) else None
+    try:
+        return experiment_from_json(stored, str(checkpoint.path)) if isinstance(stored, str) else None
+    except ConfigError:
+        return None
 
 
 def _grid_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
@@ -164,8 +221,11 @@ def _grid_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
     stored = _stored_experiment(checkpoint)
     if stored is None:
         return None
-    with torch.device("meta"):
-        return build_model(stored).grid_size
+    try:
+        with torch.device("meta"):
+            return build_model(stored).grid_size
+    except (ConfigError, UnknownModelError):
+        return None
 
 
 def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:

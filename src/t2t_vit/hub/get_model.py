@@ -15,8 +15,9 @@ from t2t_vit.device import find_device
 from t2t_vit.errors import ConfigError, nearest
 from t2t_vit.hub.build import build_model, load_model
 from t2t_vit.hub.names import find_experiment, published_experiment
-from t2t_vit.hub.published import named_weights, published_weights, weights_file
+from t2t_vit.hub.published import published_weights, weights_file
 from t2t_vit.models import T2TViT, variant_names
+from t2t_vit.weights.catalogue import find_weights
 
 _BUILD_ONLY = ("out_type", "out_indices")
 
@@ -25,8 +26,10 @@ def get_model(
     model: str | Path | Experiment,
     pretrained: bool | str | Path | None = False,
     device: str | torch.device | None = None,
-    *,
+    device_map: None = None,
+    offload_folder: None = None,
     url_mapping: tuple[str, str] | None = None,
+    *,
     weights: str = "ema",
     strict: bool = True,
     **kwargs: Any,
@@ -37,6 +40,8 @@ def get_model(
         model: A name of `list_models()`, the path of a config, or an `Experiment`.
         pretrained: True: the published weights of this model. A path, a URL, or a name with published weights: those.
         device: Where the model goes; `auto` is a GPU if there is one, None the CPU.
+        device_map: None; these models are small enough for one device.
+        offload_folder: None, for the same reason.
         url_mapping: (pattern, replacement), a regular expression applied to the URL of the weights.
         weights: Which of the weights in a file: `ema` (where it has them) or `raw`.
         strict: Refuse a file that does not fit. Otherwise take what fits; the model's `load_report` says what.
@@ -54,6 +59,9 @@ def get_model(
         CheckpointError: The file holds no weights, or those of another architecture.
         DeviceError: There is no such device.
     """
+    for name, value in (("device_map", device_map), ("offload_folder", offload_folder)):
+        if value is not None:
+            raise ConfigError(f"{name} is {value!r}; a T2T-ViT fits on one device: leave it out, and give device")
     experiment = find_experiment(model)
     target = find_device(device)
     settings = _settings(kwargs)
@@ -66,12 +74,18 @@ def get_model(
         return network.to(target).eval()
 
     location = published_weights(model, _changed(experiment, settings)) if pretrained is True else pretrained
-    entry = named_weights(location)
+    entry = None if Path(location).is_file() else find_weights(str(location))
     if entry is not None and str(model) in variant_names() and entry.model == model:
         experiment = published_experiment(entry)  # an architecture has no preprocessing of its own, its weights have
     file = weights_file(location, url_mapping)
     network = load_model(
-        _changed(experiment, settings), file, weights=weights, new_head=has_own_head, strict=strict, **for_build
+        _changed(experiment, settings),
+        file,
+        weights=weights,
+        new_head=has_own_head,
+        strict=strict,
+        source_size=None if entry is None else (entry.img_size, entry.img_size),
+        **for_build,
     )
     is_own_head = network.load_report is not None and "head.weight" in network.load_report.loaded
     if entry is not None and is_own_head and network.classes is None:

@@ -26,7 +26,8 @@ def list_models(
     """
     if task is not None and task != _TASK:
         return []
-    names = {*variant_names(), *CATALOGUE, *shipped_configs(), *registered()}
+    tagged = (entry.full_name for entry in CATALOGUE.values())
+    names = {*variant_names(), *CATALOGUE, *tagged, *shipped_configs(), *registered()}
     if pattern is not None:
         names = set(fnmatch.filter(names, f"{pattern}*"))
     for excluded in [exclude_patterns] if isinstance(exclude_patterns, str) else exclude_patterns or []:

@@ -17,19 +17,19 @@ def weights_file(location: str | Path, url_mapping: tuple[str, str] | None = Non
     """Return the file at `location`, fetched if it is a URL.
 
     Args:
-        location: A path, a URL, or a name with published weights.
+        location: A path, a URL, or a name with published weights. A file that is there goes before a name.
         url_mapping: (pattern, replacement), a regular expression applied to a URL first; it may give a path.
 
     Raises:
         DownloadError: It cannot be fetched.
         HashMismatchError: It is another file than was published.
     """
-    entry = named_weights(location)
+    entry = None if Path(location).is_file() else find_weights(str(location))
     if entry is not None:
-        return fetch(entry.url, entry.sha256, url_mapping=url_mapping)
+        return fetch(entry.url, entry.sha256, size=entry.file_size, url_mapping=url_mapping)
     if re.match(r"https?://", str(location)):
         return fetch(str(location), url_mapping=url_mapping)
-    return Path(location)
+    return Path(location).expanduser()
 
 
 def named_weights(name: str | Path) -> PretrainedWeights | None:

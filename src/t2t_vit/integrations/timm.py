@@ -21,7 +21,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -32,15 +32,15 @@ from timm.models import PretrainedCfg
 from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import global_pool_nlc
 from torch import nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 from t2t_vit.config import Preprocessing
 from t2t_vit.config.validation import validate_experiment
 from t2t_vit.errors import CheckpointError, ConfigError, DownloadError, nearest
 from t2t_vit.hub import preprocessing_of, weights_file
-from t2t_vit.hub.build import architecture_of
+from t2t_vit.hub.build import architecture_of, load_weights
 from t2t_vit.integrations.torchscript import Traced, make_scriptable
 from t2t_vit.models import T2TViT, variant_names
-from t2t_vit.models.adapt import fit_state_dict
 from t2t_vit.models.encoder import DropPath, SelfAttention
 from t2t_vit.models.position import resize_position_table
 from t2t_vit.models.t2t_vit import OutType, image_grid
@@ -49,7 +49,7 @@ from t2t_vit.models.tokens_to_token import TokensToToken
 from t2t_vit.models.variants import VARIANTS
 from t2t_vit.weights.catalogue import CATALOGUE, PretrainedWeights
 from t2t_vit.weights.convert import to_official
-from t2t_vit.weights.load import read_checkpoint
+from t2t_vit.weights.load import Checkpoint, Layout, read_checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -223,12 +223,21 @@ class TimmT2TViT(T2TViT):
         nn.init.zeros_(self.head.bias)
         self.head.train(self.training)
 
-    def set_input_size(self, img_size: int | tuple[int, int] | None = None) -> None:
+    def init_weights(self, mode: str = "") -> None:
+        """Draw new weights; `mode` is of no concern."""
+        del mode
+        self.reset_parameters()
+
+    def set_input_size(
+        self, img_size: int | tuple[int, int] | None = None, patch_size: int | tuple[int, int] | None = None
+    ) -> None:
         """Make model and preprocessing those for images of `img_size` (H, W), as in `T2TViT`; None: change nothing.
 
         Raises:
-            ConfigError: The size is too small: no token would be left.
+            ConfigError: The size is too small: no token would be left; or there is a `patch_size`.
         """
+        if patch_size is not None:
+            raise ConfigError(f"patch_size is {patch_size}; a T2T-ViT has soft splits, not patches: leave it out")
         if img_size is None:
             return
         super().set_input_size(img_size)
@@ -303,37 +312,16 @@ def load_file(
     Raises:
         CheckpointError: The file holds no weights, or they do not fit.
     """
-    checkpoint = read_checkpoint(path)
-    state = checkpoint.state_dict(weights)
-    try:
-        result = _load_state(model, state, new_head=new_head, strict=strict, source_size=source_size)
-    except CheckpointError as error:
-        name = architecture_of(state)
-        advice = f" This is {name}: create that." if name else ""
-        raise CheckpointError(f"{path} ({checkpoint.layout}) does not fit this model: {error}.{advice}") from None
-    report = model.load_report
-    if report is not None:
-        unusual = report.initialised or report.missing or report.dropped
-        _log.log(logging.WARNING if unusual else logging.INFO, "%s: %s", path, report)
-        if "head.weight" in report.loaded and len(checkpoint.classes or ()) == model.num_classes:
-            model.classes = checkpoint.classes
-    return result
-
-
-def _load_state(
-    model: TimmT2TViT,
-    state: Mapping[str, torch.Tensor],
-    *,
-    new_head: bool,
-    strict: bool,
-    source_size: tuple[int, int] | None,
-) -> Any:
-    """Load `state`, with official names, into `model`, adapted to it."""
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    source_grid = None if source_size is None else model.token_grid(*source_size)
-    fitted, report = fit_state_dict(model, state, new_head=new_head, strict=strict, source_grid=source_grid)
-    model.load_report = report
-    return model.load_state_dict({name: fitted[name] for name in fitted if name not in report.missing}, strict=strict)
+    report = load_weights(
+        model,
+        read_checkpoint(path),
+        architecture_of(model.state_dict()) or "this model",
+        weights=weights,
+        new_head=new_head,
+        strict=strict,
+        source_size=source_size,
+    )
+    return _IncompatibleKeys(report.missing, report.dropped)
 
 
 def _load_pretrained(
@@ -342,8 +330,9 @@ def _load_pretrained(
     """Load the weights that `cfg` names into `model`, with a new head if that has other classes than `cfg`."""
     new_head = model.num_classes != cfg.num_classes
     if cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
-        state = to_official(cfg.state_dict)
-        _load_state(model, state, new_head=new_head, strict=True, source_size=source_size)
+        weights = {"raw": to_official(cfg.state_dict)}
+        given = Checkpoint(Path("state_dict"), Layout.STATE_DICT, weights, classes=None, meta={})
+        load_weights(model, given, str(cfg.architecture), new_head=new_head, source_size=source_size)
     else:
         load_file(model, _pretrained_file(cfg, cache_dir), new_head=new_head, source_size=source_size)
     names = tuple(cfg.label_names) if isinstance(cfg.label_names, list | tuple) else ()  # timm allows a dict, too

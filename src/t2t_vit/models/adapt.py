@@ -43,7 +43,8 @@ def fit_state_dict(
         new_head: Whether a head of another number of classes may be drawn anew.
         strict: Refuse weights that lack an entry, have one too many or one of another shape. Otherwise such an entry
             is left out and the model's drawn anew.
-        source_grid: Token grid (h, w) that the position table was made for; None: a square one.
+        source_grid: Token grid (h, w) that the position table was made for. None: the model's own if that has as many
+            tokens, else a square one.
 
     Raises:
         CheckpointError: The weights do not fit; the message lists what is missing, left over, or of another shape.
@@ -64,6 +65,7 @@ def fit_state_dict(
     if problems and strict:
         raise CheckpointError("; ".join(problems))
     _drop(fitted, report, [name for name in fitted if _shape(fitted, name) != wanted.get(name)])
+    report.resized = [name for name in report.resized if name in fitted]
     report.missing += [name for name in wanted if name not in fitted]
     fitted |= _drawn(model, report.missing)
     made = {*report.resized, *report.initialised, *report.missing}
@@ -159,9 +161,9 @@ def _fit_token_layer(
 ) -> int | None:
     """Adapt the first token layer, a norm and a projection of its windows, to `channels`.
 
-    In equal channels a window is normalized as it is in one. So for a grey image one channel can give what the same
-    in all of them gave: the norm's weight is folded into the projection, and its bias, one constant for each output,
-    into the projection's or, where that has none, into the norm's, as nearly as its k² numbers can say it.
+    In equal channels a window is normalized as it is in one of them. So fewer channels can give for a grey image
+    what more gave: the norm's weight is folded into the projection, and its bias, one constant for each output, into
+    the projection's or, where that has none, into the norm's, as nearly as its numbers can say it.
 
     Returns:
         The number of channels that the weights were made for, None if there was nothing to do.
@@ -173,22 +175,22 @@ def _fit_token_layer(
         return None
     weight, norm, bias = (state[name].reshape(-1, there, kernel**2) for name in names)
     report.resized += names
-    if channels == 1:
-        folded = (weight * norm).sum(dim=1)  # (O, k²)
+    if channels < there:
+        folded = _other_channels(weight * norm, channels).flatten(1)  # (O, C' * k²)
         constant = (weight * bias).sum(dim=(1, 2))  # (O,)
-        nearest = torch.zeros(kernel**2)
+        nearest = torch.zeros(folded.shape[1])
         if f"{layer}{projection}.bias" in state:
             state[f"{layer}{projection}.bias"] = state[f"{layer}{projection}.bias"] + constant
             report.resized.append(f"{layer}{projection}.bias")
         else:
             nearest = torch.linalg.lstsq(folded.double(), constant.double()[:, None], driver="gelsd").solution[:, 0]
-        adapted = [folded, torch.ones(kernel**2), nearest]
+        adapted = [folded, torch.ones(folded.shape[1]), nearest]
     else:
-        repeats = (1, -(-channels // there), 1)
+        repeated = torch.arange(channels) % there
         adapted = [
             _other_channels(weight, channels).flatten(1),
-            norm.repeat(repeats)[0, :channels].flatten(),
-            bias.repeat(repeats)[0, :channels].flatten(),
+            norm[0, repeated].flatten(),
+            bias[0, repeated].flatten(),
         ]
     state.update({name: value.to(weight.dtype) for name, value in zip(names, adapted, strict=True)})
     return there
@@ -199,12 +201,14 @@ def _last_size(state: StateDict, name: str) -> int | None:
 
 
 def _other_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """Return a kernel (O, C, k²) for `channels` image channels.
+    """Return a kernel (O, C, k²) for `channels` image channels, the sum over channels unchanged.
 
-    For one, the sum: a grey image gives what it gave in C equal channels. For more, the old ones over and over,
-    weakened so that the sum stays.
+    More channels repeat the old ones in turn and share their weight; fewer take the old ones in turn, summed up. So a
+    grey image gives what it gave.
     """
-    if channels == 1:
-        return weight.sum(dim=1, keepdim=True)
     there = weight.shape[1]
-    return weight.repeat(1, -(-channels // there), 1)[:, :channels] * (there / channels)
+    if channels < there:
+        taken = weight.new_zeros(weight.shape[0], channels, weight.shape[2])
+        return taken.index_add(1, torch.arange(there) % channels, weight)
+    repeated = torch.arange(channels) % there
+    return weight[:, repeated] / repeated.bincount()[repeated][:, None]

@@ -81,7 +81,7 @@ class Attention(SelfAttention):
 
     def query_key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return query, key and value, each (B, M, N, E), of `x` (B, N, D)."""
-        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.num_heads, -1)  # (B, N, 3, M, E)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))  # (B, N, 3, M, E)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, M, N, E)
         return q, k, v
 

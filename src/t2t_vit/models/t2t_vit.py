@@ -118,7 +118,8 @@ class T2TViT(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed: torch.Tensor
         num_tokens = self.grid_size[0] * self.grid_size[1]
-        self.register_buffer("pos_embed", sinusoid_table(1 + num_tokens, embed_dim))
+        table = sinusoid_table(1 + num_tokens, embed_dim)
+        self.register_buffer("pos_embed", table.to(torch.get_default_dtype()))
         self.pos_drop = nn.Dropout(drop_rate)
         layers = STACKS[stack](StackSettings(embed_dim, depth, num_heads, mlp_ratio, drop_path_rate, growth_rate))
         self.blocks = nn.ModuleList(layers)
@@ -243,7 +244,7 @@ class T2TViT(nn.Module):
         if self.out_type == "raw":
             return x  # (B, 1+N, D)
         if self.out_type == "featmap":
-            return x[:, 1:].transpose(1, 2).reshape(x.shape[0], -1, *grid)  # (B, D, h, w)
+            return x[:, 1:].transpose(1, 2).unflatten(2, grid)  # type: ignore[no-any-return]  # (B, D, h, w)
         return self._pool(x)
 
 

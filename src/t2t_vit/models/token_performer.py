@@ -37,7 +37,8 @@ class TokenPerformer(nn.Module):
 
     def draw_features(self) -> None:
         """Draw new random features: orthogonal rows of length sqrt(M)."""
-        nn.init.orthogonal_(self.w, gain=math.sqrt(self.w.shape[0]))
+        w = torch.empty_like(self.w, dtype=torch.float32)  # the decomposition knows no half precision
+        self.w.copy_(nn.init.orthogonal_(w, gain=math.sqrt(w.shape[0])))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, N, D) of `x` (B, N, P)."""

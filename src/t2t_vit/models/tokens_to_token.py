@@ -51,5 +51,5 @@ class TokensToToken(nn.Module):
         for i, grid in enumerate(grids[:-1]):
             x = self.get_submodule(f"soft_split{i}")(x)  # (B, N_i, P)
             x = self.get_submodule(f"attention{i + 1}")(x)  # (B, N_i, token_dim)
-            x = x.transpose(1, 2).reshape(x.shape[0], -1, *grid)  # (B, token_dim, h_i, w_i)
+            x = x.transpose(1, 2).unflatten(2, grid)  # (B, token_dim, h_i, w_i)
         return self.project(x)  # type: ignore[no-any-return]

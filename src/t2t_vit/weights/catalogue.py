@@ -165,9 +165,11 @@ def find_weights(name: str) -> PretrainedWeights | None:
     """Return the published weights that `name` stands for, None if there are none.
 
     Args:
-        name: A name of `CATALOGUE`, architecture and tag, or an architecture alone: the first that fits it.
+        name: A name of `CATALOGUE`, architecture and tag, the URL, or an architecture alone: the first that fits it.
     """
-    return next((entry for entry in CATALOGUE.values() if name in (entry.name, entry.full_name, entry.model)), None)
+    return next(
+        (entry for entry in CATALOGUE.values() if name in (entry.name, entry.full_name, entry.url, entry.model)), None
+    )
 
 
 def pretrained(name: str) -> PretrainedWeights:

@@ -37,10 +37,13 @@ _LAYERS = {
 _MODULES_BACK = {theirs: ours for ours, theirs in _MODULES.items()}
 _LAYERS_BACK = {theirs: ours for ours, theirs in _LAYERS.items()}
 
-# What DataParallel, DistributedDataParallel and torch.compile put in front of every name, in any order.
-_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
-# What only the performer has: its projection, its random matrix and its MLP, a Sequential.
-_PERFORMER = re.compile(r"^tokens_to_token\.attention\d+\.(?:kqv\.|w$|mlp\.\d)")
+# What DataParallel, torch.compile and training frameworks put in front of every name, in any order.
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")
+# All that MMPretrain's T2T-ViT has, under the official names: token transformers and plain encoder layers.
+_KNOWN_THERE = re.compile(
+    r"cls_token|pos_embed|(?:tokens_to_token\.project|norm|head)\.(?:weight|bias)"
+    r"|(?:tokens_to_token\.attention\d+|blocks\.\d+)\.(?:norm[12]|attn\.(?:qkv|proj)|mlp\.fc[12])\.(?:weight|bias)"
+)
 
 
 def to_official(state_dict: Mapping[str, _Value]) -> dict[str, _Value]:
@@ -63,14 +66,14 @@ def to_mmpretrain(state_dict: Mapping[str, _Value]) -> dict[str, _Value]:
     The inverse of `to_official`.
 
     Raises:
-        CheckpointError: The weights are of a model whose tokens come from a performer, which MMPretrain
-            does not have, or two entries would get the same name.
+        CheckpointError: The weights are of a model that MMPretrain does not have, or two entries would get the
+            same name.
     """
-    foreign = next((key for key in state_dict if _PERFORMER.match(key)), None)
+    foreign = next((key for key in state_dict if not _KNOWN_THERE.fullmatch(key)), None)
     if foreign is not None:
         raise CheckpointError(
-            f"MMPretrain has no name for {foreign!r}: it knows token transformers only, and these weights "
-            "are of a performer. Keep the official names."
+            f"MMPretrain has no name for {foreign!r}: it knows token transformers and plain encoder layers only. "
+            "Keep the official names."
         )
     return _renamed(state_dict, lambda key: _translated(key, _MODULES, _LAYERS))
 

@@ -63,6 +63,7 @@ def fetch(
     url: str,
     sha256: str | None = None,
     *,
+    size: int | None = None,
     url_mapping: tuple[str, str] | None = None,
     progress: bool = True,
 ) -> Path:
@@ -74,6 +75,8 @@ def fetch(
         url: Where the file is published, over http or https.
         sha256: The file's SHA-256 in hexadecimal, or as many of its first digits as are known. Without it,
             the digits in a name like `t2t-vit-t-14-f7378dd5.pth` are taken, or what was recorded at first use.
+        size: The published file's size in bytes. Without a hash it tells a wrong file from the right one; what stands
+            in for the published file may have another.
         url_mapping: A regular expression and what to put in its place in `url`: another server, or a path on
             this machine, whose file is then used where it is. It goes before `T2T_VIT_WEIGHTS`.
         progress: Whether to report on stderr.
@@ -92,6 +95,7 @@ def fetch(
         if isinstance(source, Path):
             _check(source, sha256, target)
             if sha256 is None:
+                _check_kind(source, None)
                 _trust(source, target, progress=progress)
             return source
         if sha256 is None or not _is_good(target, sha256):
@@ -99,9 +103,11 @@ def fetch(
             with _locked(target, progress=progress):
                 sha256 = published or _recorded(target)
                 if not _is_good(target, sha256):  # another process may have finished it meanwhile
-                    _download(source, target, sha256, progress=progress)
+                    _download(source, target, sha256, size if source == url else None, progress=progress)
                 if sha256 is None:
                     _trust(target, target, progress=progress)
+    except DownloadError:
+        raise
     except (_RefusedError, OSError) as error:
         why = " ".join(str(error).split())
         raise DownloadError(
@@ -228,6 +234,23 @@ def _check(path: Path, sha256: str | None, target: Path) -> None:
         raise HashMismatchError(_mismatch(str(path), digest, sha256, target))
 
 
+def _check_kind(path: Path, size: int | None) -> None:
+    """Refuse what cannot be a weights file, before it is trusted for good.
+
+    Raises:
+        DownloadError: It begins like none, or is a tenth larger or smaller than the published file.
+    """
+    name = path.name.removeprefix(".").removesuffix(".part")
+    with path.open("rb") as file:
+        head = file.read(9)
+    # A zip archive, a pickle, or safetensors behind the length of their header.
+    if not (head.startswith((b"PK\x03\x04", b"\x80")) or head[4:] == b"\0\0\0\0{"):
+        raise DownloadError(f"What came for {name} is no weights file: it begins with {head!r}.")
+    actual = path.stat().st_size
+    if size is not None and abs(actual - size) > size / 10:
+        raise DownloadError(f"What came for {name} has {actual:,} bytes, and the published file {size:,}.")
+
+
 def _mismatch(what: str, digest: str, sha256: str, target: Path) -> str:
     recorded = _record(target)
     if recorded.is_file():
@@ -259,7 +282,7 @@ def _locked(target: Path, *, progress: bool) -> Iterator[None]:
         lock.release()
 
 
-def _download(url: str, target: Path, sha256: str | None, *, progress: bool) -> None:
+def _download(url: str, target: Path, sha256: str | None, size: int | None, *, progress: bool) -> None:
     if target.exists():
         warnings.warn(f"{target} has not the SHA-256 {sha256}; it is fetched again.", stacklevel=3)
     # The lock makes this name ours, so what a killed process left behind is overwritten.
@@ -272,6 +295,8 @@ def _download(url: str, target: Path, sha256: str | None, *, progress: bool) -> 
             os.fsync(file.fileno())
         if sha256 is not None and not _agree(digest := _sha256(partial), sha256):
             raise HashMismatchError(_mismatch(f"What {url} sent", digest, sha256, target))
+        if sha256 is None:
+            _check_kind(partial, size)
         partial.replace(target)
         _sync_folder(target.parent)
     finally:

@@ -155,7 +155,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is cut off or damaged ({error}). Get the file again.") from error
     try:
         classes = json.loads(meta.get("classes", "null"))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         classes = None
     weights = {"raw": _state_dict(path, tensors)}
     return Checkpoint(path, Layout.SAFETENSORS, weights, _class_names(classes), _plain(meta))
@@ -163,8 +163,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 def _recognised(path: Path, content: dict[str, object]) -> tuple[Layout, dict[str, dict[str, object]]]:
     """Return the layout of `content` and the sets of weights in it, named as they are there."""
-    state_dict, model = _entries(content.get("state_dict")), _entries(content.get("model"))
+    state_dict = _entries(content.get("state_dict"))
+    model = _entries(content.get("model")) or _entries(content.get("model_state_dict"))
     average, swapped = _entries(content.get("state_dict_ema")), _entries(content.get("ema_state_dict"))
+    model_average = _entries(content.get("model_ema"))
     net = _entries(content.get("net"))
     sets: dict[str, dict[str, object] | None]
 
@@ -183,7 +185,7 @@ def _recognised(path: Path, content: dict[str, object]) -> tuple[Layout, dict[st
     elif net:
         layout, sets = Layout.OFFICIAL_FINETUNED, {"raw": net}
     elif state_dict or model:
-        layout, sets = Layout.STATE_DICT, {"raw": state_dict or model}
+        layout, sets = Layout.STATE_DICT, {"raw": state_dict or model, "ema": model_average}
     else:
         has_tensors = any(isinstance(value, Tensor) for value in content.values())
         layout, sets = Layout.STATE_DICT, {"raw": content if has_tensors else None}
@@ -215,11 +217,15 @@ _COUNTERS = ("steps", "n_averaged")
 def _state_dict(path: Path, values: Mapping[str, object]) -> StateDict:
     """Return `values` with official names, after making sure that each is a tensor of the size it claims."""
     tensors: StateDict = {}
+    left = 2 * path.stat().st_size  # a set of weights is no larger than its file, but for a tied tensor
     for key, value in values.items():
         if key in _COUNTERS:
             continue
         if not _is_plain_tensor(value):
             raise CheckpointError(f"{path}: the entry {key!r} is no plain tensor but {_kind_of(value)}.")
+        left -= value.nbytes
+        if left < 0:
+            raise CheckpointError(f"{path} would unpack to more than twice its size: it repeats the same tensors.")
         # A copy, since a mapped tensor would end the process once the file is cut short or written over.
         tensors[key] = value.detach().clone()
     if not tensors:

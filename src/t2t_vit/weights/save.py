@@ -24,6 +24,10 @@ _SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "safetensors": (".safetensors",),
 }
 
+#: What `torch.save` writes in a way that our reader, and older PyTorch, can read.
+_DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+_DTYPES |= {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+
 
 def convert(
     source: str | Path, target: str | Path, to: Target, *, weights: str = "ema", overwrite: bool = False
@@ -50,7 +54,7 @@ def convert(
     source, target = Path(source), Path(target)
     _suffix(target, to)
     if target.exists() and not overwrite:
-        raise CheckpointError(f"{target} is there already; name another file, or say that it is to be replaced")
+        raise CheckpointError(f"{target} is there already; name another file, or overwrite it (--overwrite)")
     checkpoint = read_checkpoint(source)
     _write(target, _packed(checkpoint, weights, to))
     return checkpoint
@@ -95,6 +99,9 @@ def _suffix(target: Path, to: str) -> str:
 def _packed(checkpoint: Checkpoint, weights: str, to: Target) -> bytes:
     """Return the file that holds one of the sets of weights of `checkpoint`."""
     state = checkpoint.state_dict(weights)
+    odd = next((name for name, value in state.items() if value.dtype not in _DTYPES), None)
+    if to != "safetensors" and odd is not None:
+        raise CheckpointError(f"{odd} is {state[odd].dtype}, which files of {to} weights cannot hold; use safetensors.")
     classes, experiment = checkpoint.classes, checkpoint.meta.get("experiment")
     texts = {"experiment": experiment} if isinstance(experiment, str) else {}
     if to == "safetensors":

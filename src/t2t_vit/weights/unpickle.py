@@ -126,6 +126,9 @@ def read_legacy(path: Path) -> object:
 def _checked_pickle_name(path: Path, archive: zipfile.ZipFile) -> str:
     """Return the name of the archive's one pickle; refuse records that would unpack to more than the file."""
     records = archive.infolist()
+    names = [record.filename for record in records]
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError(f"{path} is a TorchScript program. Save its state_dict() with torch.save.")
     packed = next((record.filename for record in records if record.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         raise CheckpointError(
@@ -133,9 +136,6 @@ def _checked_pickle_name(path: Path, archive: zipfile.ZipFile) -> str:
         )
     if sum(max(record.file_size, record.compress_size) for record in records) > path.stat().st_size:
         raise CheckpointError(f"{path} declares more data than the file holds. Get the file again.")
-    names = [record.filename for record in records]
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(f"{path} is a TorchScript program. Save its state_dict() with torch.save.")
     pickles = [name for name in names if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise CheckpointError(f"{path} is a zip archive with {len(pickles)} data.pkl; torch.save writes one.")
