@@ -208,6 +208,18 @@ def test_an_index_of_the_published_models_themselves_is_taken(folder):
         ("Models: [{Name: x, Config: gone.py}]", r"the Config of 'x', /.*gone\.py, is no file"),
         ("Models: [{Name: x, Config: configs}]", r"the Config of 'x', /.*configs, is no file"),
         ("Models: [{Name: x, Config: configs/tiny.json, Weights: [a]}]", r"Weights of 'x' is \['a'\]; expected a URL"),
+        ("Models: &m [*m]", "values with its aliases followed; write them out"),
+        ("Models: [&m {Name: x, Metadata: *m}]", "values with its aliases followed"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(9)),
+            "aliases f",
+        ),
+        (
+            "a0: &a0 {x: 1}\n"
+            + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 9)}]}}\n" for i in range(9)),
+            "aliases followed",
+        ),
+        ("Models: " + "[" * 2000 + "]" * 2000, "is nested too deeply for a model index"),
         ("Import: gone.yml", "imports 'gone.yml', and there is no such file"),
         ("Import: ['']", "Import names ''; expected paths"),
         ("Import: [3]", "Import names 3; expected paths"),
@@ -219,6 +231,15 @@ def test_a_wrong_index_is_told_in_one_line(text, message, folder):
         ModelHub.register_model_index(write(folder, text))
     assert "\n" not in str(raised.value)
     assert not registry.registered()
+
+
+def test_what_models_have_in_common_may_be_an_alias(folder):
+    text = """Models:
+  - {Name: a, Config: configs/tiny.json, Metadata: &common {Epochs: 300}}
+  - {Name: b, Config: configs/wide.json, Metadata: *common}
+"""
+    ModelHub.register_model_index(write(folder, text))
+    assert ModelHub.get("a").metadata == ModelHub.get("b").metadata == {"Epochs": 300}
 
 
 def test_an_index_that_is_not_there_is_told(tmp_path):

@@ -45,9 +45,9 @@ def test_the_calls_have_mmpretrains_arguments():
     assert names(t2t_vit.get_model)[:3] == ["model", "pretrained", "device"]
     assert "url_mapping" in names(t2t_vit.get_model)
     assert names(t2t_vit.list_models) == ["pattern", "exclude_patterns", "task"]
-    assert names(t2t_vit.inference_model)[:2] == ["model", "image"]
+    assert names(t2t_vit.inference_model) == ["model", "args", "kwargs"]
     assert names(t2t_vit.ImageClassificationInferencer)[:4] == ["model", "pretrained", "device", "classes"]
-    assert names(t2t_vit.ImageClassificationInferencer.__call__)[:2] == ["inputs", "batch_size"]
+    assert names(t2t_vit.ImageClassificationInferencer.__call__)[:3] == ["inputs", "return_datasamples", "batch_size"]
     assert {"return_datasamples", "resize", "rescale_factor", "draw_score", "show", "wait_time", "show_dir"} <= set(
         names(t2t_vit.ImageClassificationInferencer.__call__)
     )

@@ -26,6 +26,8 @@ from t2t_vit.errors import ConfigError, UnknownModelError, nearest
 from t2t_vit.weights.catalogue import CATALOGUE, find_weights
 
 ENVIRONMENT_VARIABLE: Final = "T2T_VIT_MODEL_INDEX"
+#: An index of all of MMPretrain's models has some ten thousand.
+_MAX_VALUES: Final = 200_000
 _FILE_NAMES: Final = ("model-index.yml", "model-index.yaml")
 
 
@@ -222,12 +224,29 @@ def _load(path: Path) -> Any:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_endless(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        content = yaml.safe_load(text)
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply for a model index") from None
     except FileNotFoundError:
         raise ConfigError(f"there is no model index {path}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     return _small_keys(content)
+
+
+def _refuse_endless(root: Any, path: Path) -> None:
+    """Refuse what grows without end once aliases (``*name``) are followed, or stands in itself."""
+    waiting, num_values = [root], 0
+    while waiting:
+        # A scalar's value is text; a mapping has pairs, a sequence nodes.
+        value = getattr(waiting.pop(), "value", None)
+        for item in value if isinstance(value, list) else []:
+            waiting += item if isinstance(item, tuple) else [item]
+        num_values += 1
+        if num_values > _MAX_VALUES:
+            raise ConfigError(f"{path} has more than {_MAX_VALUES} values with its aliases followed; write them out")
 
 
 def _small_keys(value: Any) -> Any:

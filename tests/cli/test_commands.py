@@ -92,7 +92,7 @@ def test_a_wrong_call_has_status_2(arguments, command):
         (["train", NAME, "--launcher", "pytorch"], "start this command with torchrun"),
         (["test", NAME, "gone.pth"], "There is no weights file gone.pth."),
         (["test", NAME, "gone.pth", "--out", "x.xlsx"], "--out is 'x.xlsx'; expected a file name that ends in"),
-        (["test", NAME, "gone.pth", "--show"], "--show needs a screen"),
+        (["test", NAME, "gone.pth", "--show"], "showing pictures needs a screen"),
         (["info", "t2t_vit_t_15"], "unknown model 't2t_vit_t_15'"),
         (["download", "t2t-vit-t-15"], "No published weights are called 't2t-vit-t-15'. Did you mean"),
         (["attention", "gone.jpg", "--pretrained", "gone.pth"], "There is no weights file gone.pth."),
@@ -146,6 +146,10 @@ def test_ctrl_c_has_status_130(command, monkeypatch):
             ["train", "c", "--cfg-options", "a.b=1", "--cfg-options", "c=(1,2)", "--amp"],
         ),
         (["train", "c", "--cfg-options"], ["train", "c", "--cfg-options"]),
+        (["train", "--local-rank=0", "c"], ["train", "c"]),
+        (["test", "--local_rank", "1", "c", "p"], ["test", "c", "p"]),
+        (["train", "c", "--cfg-options", "a=1", "--local_rank=3"], ["train", "c", "--cfg-options", "a=1"]),
+        (["train", "c", "--local-rank"], ["train", "c"]),
     ],
 )
 def test_mmpretrains_way_of_writing_options_is_read(written, read):
@@ -179,7 +183,7 @@ def test_info_tells_size_and_both_counts_of_work(command):
     assert lines[1].split()[6:] == ["4.34", "G", "6.10", "G", "81.83", "%", "95.84", "%"]
     assert "39.08 M" in lines[2]
     assert "7.80 G" in lines[2]
-    assert "32×32" in lines[3]
+    assert "16×16" in lines[3]
     assert "without the two attention products" in done.out
     assert "quoted" in done.out
     assert "384×384" in command("info", "t2t_vit_t_14", "--img-size", "384").out

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from t2t_vit import model_index
 from t2t_vit.config import experiment_from_json, load_experiment
 
 NAME = "t2t-vit-t-14_8xb64_in1k"
@@ -44,6 +45,18 @@ def test_printed_config_of_mmpretrain_is_a_config_of_ours(command, theirs, tmp_p
 def test_config_is_printed_as_json(command):
     done = command("print-config", NAME, "--json")
     assert experiment_from_json(done.out, "output") == load_experiment(NAME)
+
+
+def test_registered_name_is_a_config(command, theirs, tmp_path, monkeypatch):
+    index = tmp_path / "model-index.yml"
+    index.write_text(f"Models: [{{Name: Mine, Config: {theirs.name}}}]", encoding="utf-8")
+    monkeypatch.setattr(model_index, "_registered", {})
+    monkeypatch.setattr(model_index, "_read_from_environment", set())
+    monkeypatch.setenv("T2T_VIT_MODEL_INDEX", str(index))
+    done = command("print-config", "mine", "--json", "--cfg-options", "custom_hooks.0.momentum=0.001")
+    assert done.status == 0, done.err
+    experiment = experiment_from_json(done.out, "output")
+    assert (experiment.model.num_classes, experiment.ema.decay) == (5, 0.999)
 
 
 def test_wrong_config_is_told_in_one_line(command, tmp_path):
@@ -111,6 +124,12 @@ def test_folds_are_trained_each_and_summed_up(command, options, tmp_path):
     [
         (("--num-splits", 2, "--fold", 2), 2, "there are folds 0 to 1"),
         (("--num-splits", 1), 2, "--num-splits"),
+        (
+            ("--num-splits", 2, "--launcher", "pytorch"),
+            2,
+            "train a fold at a time by `t2t-vit train` --launcher pytorch",
+        ),
+        (("--num-splits", 2, "--launcher", "none", "--summary"), 1, "has no fold0 to fold1 with figures in it"),
         (("--num-splits", 2, "--resume", "x"), 2, "it takes no value, and got 'x'"),
         (("--num-splits", 2, "--summary"), 1, "has no fold0 to fold1 with figures in it"),
     ],

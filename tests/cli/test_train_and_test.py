@@ -170,13 +170,42 @@ def test_each_flag_of_test_is_understood(flags, test_run):
 def test_pictures_are_shown_where_there_is_a_screen(test_run, monkeypatch):
     import matplotlib.pyplot as plt
 
-    from t2t_vit.cli import test_output
+    from t2t_vit.visualization import window
 
     seconds = []
-    monkeypatch.setattr(test_output, "check_display", lambda: None)
+    monkeypatch.setattr(window, "check_screen", lambda _: None)
     monkeypatch.setattr(plt, "pause", seconds.append)
     assert test_run("--show", "--wait-time", "0.5", "--interval", "3").status == 0
     assert seconds == [0.5, 0.5]
+    assert plt.get_fignums() == []
+
+
+def test_run_that_goes_on_takes_options_as_its_config_means_them(command, trained, options, tmp_path):
+    theirs = tmp_path / "theirs.py"
+    theirs.write_text(
+        "_base_ = 'mmpretrain::t2t_vit/t2t-vit-t-14_8xb64_in1k.py'\n"
+        "custom_hooks = [dict(type='EmptyCacheHook'), dict(type='EMAHook', momentum=4e-5)]\n"
+    )
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    more = [*options, "schedule.epochs=3", "custom_hooks.1.momentum=0.01", "runtime.keep_checkpoints=none"]
+    done = command("train", theirs, "--work-dir", folder, "--resume", *more)
+    assert done.status == 0, done.err
+    run = torch.load(folder / "epoch_3.pth", weights_only=True)["experiment"]
+    assert json.loads(run)["ema"]["decay"] == 0.99
+    assert json.loads(run)["runtime"]["keep_checkpoints"] is None
+
+
+def test_run_that_goes_on_says_which_settings_of_its_config_it_leaves(command, trained, options, tmp_path):
+    ours = tmp_path / "ours.py"
+    ours.write_text(
+        "from t2t_vit.config import Experiment, Runtime\n"
+        "experiment = Experiment(runtime=Runtime(keep_checkpoints=None))\n"
+    )
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    done = command("train", ours, "--work-dir", folder, "--resume", *options)
+    assert "going on with the run's own runtime.keep_checkpoints=3 (config: None); change" in done.err
 
 
 def test_weights_of_another_model_are_told_in_one_line(command, trained, pictures):

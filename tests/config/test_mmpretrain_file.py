@@ -149,7 +149,7 @@ def test_base_known_without_its_file_is_our_own(size, tmp_path):
 
 def test_values_as_json_are_read_alike(tmp_path):
     path = tmp_path / "dumped.json"
-    path.write_text(json.dumps(known_base(f"{NAME}.py")), encoding="utf-8")
+    path.write_text(json.dumps(known_base(f"t2t_vit/{NAME}.py")), encoding="utf-8")
     assert load_experiment(path) == load_experiment(NAME)
 
 
@@ -303,7 +303,36 @@ OVER = {
     ),
     "all checkpoints": (
         "default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1))",
-        {"runtime.keep_checkpoints": 310},
+        {"runtime.keep_checkpoints": None},
+    ),
+    "all checkpoints, as 0": (
+        "default_hooks = dict(checkpoint=dict(max_keep_ckpts=0))",
+        {"runtime.keep_checkpoints": None},
+    ),
+    "what is changed in the base": (
+        "_base_.train_dataloader.batch_size = 128\n_base_.optim_wrapper.optimizer.lr = 1e-3\n"
+        "_base_.model.head.num_classes = 10\n_base_.train_cfg['max_epochs'] = 310\n_base_.pop('custom_hooks')",
+        {"data.batch_size": 128, "optimizer.lr": 1e-3, "model.num_classes": 10, "ema.enabled": False},
+    ),
+    "wide images": (
+        "model = dict(backbone=dict(img_size=(192, 320)))\n"
+        "train_pipeline = {{_base_.train_pipeline}}\ntrain_pipeline[1]['scale'] = (192, 320)\n"
+        "test_pipeline = {{_base_.test_pipeline}}\ntest_pipeline[1]['scale'] = 213\n"
+        "test_pipeline[2]['crop_size'] = (320, 192)\n"
+        "train_dataloader = dict(dataset=dict(pipeline=train_pipeline))\n"
+        "val_dataloader = dict(dataset=dict(pipeline=test_pipeline))\ntest_dataloader = val_dataloader",
+        {"model.img_size": (192, 320)},
+    ),
+    "hooks with all their settings": (
+        "default_hooks = dict(timer=None, visualization=dict(interval=3, draw_gt=False), checkpoint=dict("
+        "save_best='auto', rule='greater', save_last=True), logger=dict(ignore_last=False, priority=3))\n"
+        "custom_hooks = [dict(type='EmptyCacheHook', after_epoch=True), dict(type='EMAHook', momentum=4e-5)]",
+        {},
+    ),
+    "images at home": (
+        "train_dataloader = dict(dataset=dict(data_root='', split='', data_prefix='~/x/train'))\n"
+        "val_dataloader = dict(dataset=dict(data_root='~/x'))\ntest_dataloader = val_dataloader",
+        {"data.root": "/home/of/x"},
     ),
     "seed": ("randomness = dict(seed=3)", {"runtime.seed": 3}),
     "no validation": (
@@ -314,7 +343,8 @@ OVER = {
 
 
 @pytest.mark.parametrize("kind", OVER)
-def test_what_is_set_otherwise(kind, over):
+def test_what_is_set_otherwise(kind, over, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of")
     text, expected = OVER[kind]
     assert changes(over(text)) == expected
 
@@ -401,6 +431,51 @@ REFUSED = {
         "param_scheduler[1] (CosineAnnealingLR) goes from epoch 9 to 310; expected LinearLR, CosineAnnealingLR, Const",
     ),
     "by step": ("param_scheduler = dict(type='LinearLR', by_epoch=False, end=5)", "param_scheduler.by_epoch is False"),
+    "constant warm-up": (
+        "param_scheduler = [dict(type='ConstantLR', factor=0.1, begin=0, end=3)]",
+        "(ConstantLR) goes from epoch 0 to 3; expected LinearLR, CosineAnnealingLR, ConstantLR in this order, Cons",
+    ),
+    "constant after the warm-up": (
+        "param_scheduler = [dict(type='LinearLR', end=5), dict(type='ConstantLR', begin=5, end=9)]",
+        "ConstantLR only after the cosine",
+    ),
+    "slip in the checkpoint hook": (
+        "default_hooks = dict(checkpoint=dict(max_keep_ckpt=1))",
+        "default_hooks.checkpoint has the setting 'max_keep_ckpt', which is not supported here. Did you mean 'max_kee",
+    ),
+    "slip in the logger": (
+        "default_hooks = dict(logger=dict(intrval=3))",
+        "default_hooks.logger has the setting 'intrval', which is not supported here. Did you mean 'interval'",
+    ),
+    "slip in another hook": (
+        "default_hooks = dict(visualization=dict(enabel=True))",
+        "default_hooks.visualization has the setting 'enabel'",
+    ),
+    "slip in an idle hook": (
+        "custom_hooks = [dict(type='EmptyCacheHook', after_epochs=True)]",
+        "custom_hooks[0] has the setting 'after_epochs', which is not supported here. Did you mean 'after_epoch'",
+    ),
+    "no checkpoints": (
+        "default_hooks = dict(checkpoint=dict(interval=-1))",
+        "default_hooks.checkpoint.interval is -1; expected a whole number, 1 or more",
+    ),
+    "no log": (
+        "default_hooks = dict(logger=dict(interval=-1))",
+        "default_hooks.logger.interval is -1; expected a whole number, 1 or more",
+    ),
+    "high crop for a wide network": (
+        "model = dict(backbone=dict(img_size=(192, 320)))\ntrain_pipeline = {{_base_.train_pipeline}}\n"
+        "train_pipeline[1]['scale'] = (192, 320)\ntest_pipeline = {{_base_.test_pipeline}}\n"
+        "test_pipeline[2]['crop_size'] = (192, 320)\n"
+        "train_dataloader = dict(dataset=dict(pipeline=train_pipeline))\n"
+        "val_dataloader = dict(dataset=dict(pipeline=test_pipeline))",
+        "crops to height 320, width 192 and model.backbone.img_size is height 192, width 320; make them equal",
+    ),
+    "squares for a wide network": (
+        "model = dict(backbone=dict(img_size=(192, 320)))\ntrain_dataloader = None\nval_dataloader = dict("
+        "dataset=dict(pipeline=[dict(type='Resize', scale=192), dict(type='CenterCrop', crop_size=(320, 192))]))",
+        "makes squares, and model.backbone.img_size is height 192, width 320",
+    ),
     "other T_max": ("param_scheduler = dict(type='CosineAnnealingLR', T_max=10, end=310)", "T_max is 10; expected 310"),
     "iterations": ("train_cfg = dict(_delete_=True, by_epoch=False, max_iters=9)", "train_cfg counts iterations"),
     "hook": ("custom_hooks = [dict(type='EarlyStoppingHook')]", "custom_hooks[0].type is 'EarlyStoppingHook'"),
@@ -415,7 +490,7 @@ REFUSED = {
     "old names": ("lr_config = dict(policy='step')", "'lr_config' is a name of MMClassification 0.x"),
     "wrong type": ("randomness = dict(seed='x')", "runtime.seed is 'x'; expected a valid integer"),
     "no dict": ("optim_wrapper = 5", "optim_wrapper is 5; expected a dict"),
-    "no number": ("train_cfg = dict(max_epochs='x')", "train_cfg.max_epochs is 'x'; expected a number"),
+    "no number": ("train_cfg = dict(max_epochs='x')", "train_cfg.max_epochs is 'x'; expected a whole number"),
     "no list": ("custom_hooks = 5", "custom_hooks is 5; expected a list of dicts"),
 }
 

@@ -87,10 +87,103 @@ def test_delete_drops_what_the_base_says(read):
     assert values == {"model": {"a": {"e": 5}, "d": 1, "new": {"f": 6}}}
 
 
-def test_changing_a_value_of_a_base_leaves_the_base_as_it_is(read):
-    text = "_base_ = 'base.py'\nmine = _base_.steps\nmine[0]['end'] = 7\nagain = {{_base_.other}}"
-    values = read(base="steps = [dict(end=5)]\nother = 2", config=text)
-    assert values == {"steps": [{"end": 5}], "mine": [{"end": 7}], "other": 2, "again": 2}
+def test_what_is_changed_in_the_base_is_changed(read):
+    values = read(
+        base="steps = [dict(end=5)]\nloader = dict(steps=steps, size=64)\ncfg = dict(epochs=300, other=1)\nhook = 1",
+        config="""
+_base_ = 'base.py'
+mine = _base_.steps
+mine[0]['end'] = 7
+_base_.loader.size = 128
+_base_.cfg['epochs'] = 20
+_base_.cfg.update(dict(more=3))
+_base_.pop('hook')
+cfg = dict(other=2)
+again = {{_base_.loader.size}}
+""",
+    )
+    # What two names share in a base is two there: the loader's steps stay.
+    assert values == {
+        "steps": [{"end": 7}], "mine": [{"end": 7}], "loader": {"steps": [{"end": 5}], "size": 128},
+        "cfg": {"epochs": 20, "other": 2, "more": 3}, "again": 128,
+    }  # fmt: skip
+
+
+def test_what_is_changed_in_a_known_base_is_changed_there_alone(read):
+    values = read(
+        config="_base_ = 'mmpretrain::_base_/datasets/imagenet_bs64_t2t_224.py'\n_base_.train_pipeline[1]['scale'] = 99"
+    )
+    assert values["train_pipeline"][1]["scale"] == 99
+    assert values["train_dataloader"]["dataset"]["pipeline"][1]["scale"] == 224
+
+
+def test_a_template_is_a_copy_of_the_base(read):
+    text = "_base_ = 'base.py'\nmine = {{_base_.steps}}\nmine[0]['end'] = 7"
+    assert read(base="steps = [dict(end=5)]", config=text) == {"steps": [{"end": 5}], "mine": [{"end": 7}]}
+
+
+def test_what_shares_a_value_is_two_in_the_end(read):
+    values = read(config="loader = dict(size=1)\nother = loader")
+    values["loader"]["size"] = 2
+    assert values["other"] == {"size": 1}
+
+
+# What a few lines could make of a computer's time and memory; each took seconds to hours, or gigabytes.
+BOMBS = {
+    "shared twice": "x = dict(a=1)\n" + "x = dict(a=x, b=x)\n" * 40,
+    "shared by itself": "x = [1]\nfor i in range(60):\n    x = [x, x]",
+    "as text": "x = [1] * 1000\nx = [x] * 1000\nx = [x] * 1000\ny = str(x)",
+    "in a template string": "x = [1] * 1000\nx = [x] * 1000\nx = [x] * 1000\ny = f'{x}'",
+    "compared": "x, y = [1], [1]\n" + "x, y = [x, x], [y, y]\n" * 40 + "z = x == y",
+    "sum of lists": "x = sum([[1] * 90000] * 9000, [])",
+    "loops in loops": "".join(f"{' ' * i}for a{i} in range(1000):\n" for i in range(4)) + "    pass",
+    "copies": "x = [0] * 60000\ny = [x.copy() for a in range(60000)]",
+    "digits": "x = round(5, -10**9)",
+    "digits by name": "x = round(5, ndigits=-10**9)",
+    "names in loops": "\n".join(f"n{i} = 0" for i in range(20000)) + "\nx = [[0 for i in [1]] for j in range(60000)]",
+    "sum of short lists": "x = sum([[1]] * 100000, [])",
+    "numbers": "x = [" + "1, " * 300_000 + "]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_config_that_computes_too_much_is_refused(kind, read):
+    with pytest.raises(ConfigError, match=r"config\.py:\d+: .*(too much|too large|have to be run)"):
+        read(config=BOMBS[kind])
+
+
+def test_files_that_have_each_other_as_bases_twice_are_refused(read):
+    # Each level reads the one below it twice over.
+    levels = {f"{side}{i}": f"_base_ = ['a{i - 1}.py', 'b{i - 1}.py']" for i in range(1, 30) for side in "ab"}
+    with pytest.raises(ConfigError, match="computes too much"):
+        read(a0="", b0="", **levels)
+
+
+@pytest.mark.parametrize(
+    "text", ["model = dict()\nmodel['self'] = model", "x = []\nx.append(x)", "x = []\nx += [x, x]\nx.append(x)"]
+)
+def test_value_in_itself_is_refused(text, read):
+    with pytest.raises(ConfigError, match=r"config\.py:\d+: it computes too much for a config, or a value of it is in"):
+        read(config=text)
+
+
+def test_large_file_is_refused_before_it_is_parsed(read):
+    with pytest.raises(ConfigError, match=r"config\.py is larger than 1 MiB; expected a config"):
+        read(config="x = [" + "1, " * 400_000 + "]")
+
+
+def test_environment_is_looked_up_in_no_time(read):
+    assert read(config="x = '{{$NOT_SET:' + '" + " " * 50_000 + "'")["x"].startswith("{{$NOT_SET:")
+
+
+def test_long_lists_of_a_config_are_fine(read):
+    names = ", ".join(f"'class number {i}'" for i in range(1000))
+    values = read(
+        base=f"classes = [{names}]",
+        config="_base_ = 'base.py'\nx = [c for c in _base_.classes if c not in ['class number 3']]\ny = []\n"
+        "for i in range(1000):\n    y.append(dict(id=i, name=_base_.classes[i]))",
+    )
+    assert (len(values["x"]), len(values["y"])) == (999, 1000)
 
 
 def test_new_style_config(read, tmp_path):
@@ -199,6 +292,15 @@ def test_deep_nesting_is_told(read):
         ("with read_base():\n    from .x import *", True),
         ("from t2t_vit.config import *\nmodel = Model()\nexperience = 1", False),
         ("model = 1\nexperiment = 2", False),
+        ("model = dict()\nx = [experiment for experiment in [1]]", True),
+        ("model = {}\nexperiment = 'flowers_v1'", True),
+        ("_base_ = 'x.py'\nfrom t2t_vit.config import Experiment\nexperiment = 2", True),
+        ("_base_ = []\nexperiment = make()", True),
+        ("_base_ = []\nexperiment = Experiment(model=Model())", False),
+        ("model = dict(depth=3)\nexperiment: Experiment = config.Experiment(model=Model(**model))", False),
+        ("train_cfg = dict()\ndef f():\n    experiment = 1", True),
+        ("train_cfg = dict()\nif True:\n    experiment = 1", False),
+        ("def f():\n    model = dict()", False),
         ("from mine import experiment\nmodel = 1", False),
         ("value = 3", False),
         ("x = = 1", False),
@@ -208,11 +310,48 @@ def test_configs_are_told_apart_by_what_they_bind(text, is_theirs):
     assert is_mmpretrain(text) is is_theirs
 
 
+def test_what_cannot_be_told_apart_is_not_run():
+    with pytest.raises(ConfigError, match="it is nested too deeply for a config"):
+        is_mmpretrain("experiment = 1\nx = " + "+".join("1" * 50_000))
+
+
+def test_value_of_the_environment_makes_no_file_one_to_run(monkeypatch):
+    monkeypatch.setenv("QUOTED", "it's")
+    assert is_mmpretrain("model = dict(a='{{$QUOTED:x}}')")
+
+
 def test_known_bases_are_made_anew_each_time():
-    first = known_base("default_runtime.py")
+    first = known_base("_base_/default_runtime.py")
     first["default_hooks"].clear()
-    assert known_base("default_runtime.py")["default_hooks"]
-    assert "default_runtime.py" in known_base("nothing.py")
+    assert known_base("_base_/default_runtime.py")["default_hooks"]
+    assert "_base_/default_runtime.py" in known_base("nothing.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [
+        ("../_base_/default_runtime.py", True),
+        ("/far/_base_/models/t2t-vit-t-14.py", True),
+        ("/home/me/my_bases/default_runtime.py", False),
+        ("default_runtime.py", False),
+        ("./models/t2t-vit-t-14.py", False),
+        ("mmpretrain::default_runtime.py", False),
+    ],
+)
+def test_base_that_is_not_there_is_known_by_its_folders_and_said(name, is_known, tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(f"_base_ = '{name}'", encoding="utf-8")
+    if is_known:
+        assert read_config(path).notes == [f"{tmp_path / name} is not there; MMPretrain 1.2.0's own is used"]
+    else:
+        with pytest.raises(ConfigError, match=r"config\.py:1: there is no base '.*known without its file: _base_/mod"):
+            read_config(path)
+
+
+def test_base_of_mmpretrain_by_its_scope_needs_no_word(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text("_base_ = 'mmpretrain::_base_/default_runtime.py'", encoding="utf-8")
+    assert read_config(path).notes == []
 
 
 def test_what_a_comprehension_binds_is_no_name_of_the_config(read):

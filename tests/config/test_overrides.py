@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from t2t_vit.config import Augmentation, Data, Experiment, apply_overrides, experiment_to_dict
@@ -93,7 +95,6 @@ MMPRETRAIN_VALUES = {
     "train_dataloader.num_workers": ("1", 1),
     "train_dataloader.pin_memory": ("False", False),
     "train_dataloader.persistent_workers": ("False", False),
-    "train_dataloader.dataset.data_root": ("elsewhere", "elsewhere"),
     "train_dataloader.dataset.split": ("training", "training"),
     "train_dataloader.dataset.data_prefix": ("training", "training"),
     "train_dataloader.dataset.data_prefix.img_path": ("training", "training"),
@@ -116,11 +117,9 @@ MMPRETRAIN_VALUES = {
     "auto_scale_lr.enable": ("True", True),
     "auto_scale_lr.base_batch_size": ("1024", 1024),
     "train_cfg.max_epochs": ("5", 5),
-    "train_cfg.val_interval": ("5", 5),
     "randomness.seed": ("7", 7),
     "default_hooks.logger.interval": ("10", 10),
     "default_hooks.checkpoint.interval": ("5", 5),
-    "default_hooks.checkpoint.max_keep_ckpts": ("1", 1),
     "load_from": ("weights.pth", "weights.pth"),
 }
 
@@ -150,6 +149,10 @@ def test_mmpretrains_name_sets_the_same_thing(name):
             ["model.backbone.embed_dims=100", "model.backbone.layer_cfgs.feedforward_channels=250"],
             {"model.embed_dim": 100, "model.mlp_ratio": 2.5},
         ),
+        (
+            ["model.backbone.layer_cfgs.feedforward_channels=250", "model.backbone.embed_dims=100"],
+            {"model.embed_dim": 100, "model.mlp_ratio": 2.5},
+        ),
         (["model.backbone.t2t_cfg.use_performer=True"], {"model.tokens": "performer"}),
         (["val_dataloader.dataset.data_root=/a"], {"data.val": "/a/val"}),
         (["val_dataloader.dataset.data_root=/a", "test_dataloader.dataset.data_root=/b"], {"data.val": "/b/val"}),
@@ -157,6 +160,27 @@ def test_mmpretrains_name_sets_the_same_thing(name):
             [f"{name}_dataloader.dataset.data_root=elsewhere/" for name in ("train", "val", "test")],
             {"data.root": "elsewhere/"},
         ),
+        (["train_dataloader.dataset.data_root=/a"], {"data.root": "/a", "data.val": f"{Path.cwd()}/data/imagenet/val"}),
+        (
+            ["val_dataloader.dataset.data_root=/b", "train_dataloader.dataset.data_root=/a"],
+            {"data.root": "/a", "data.val": "/b/val"},
+        ),
+        (["default_hooks.checkpoint.max_keep_ckpts=1"], {"runtime.keep_checkpoints": 1}),
+        (["default_hooks.checkpoint.max_keep_ckpts=-1"], {"runtime.keep_checkpoints": None}),
+        (["runtime.keep_checkpoints=none"], {"runtime.keep_checkpoints": None}),
+        (["train_cfg.val_interval=1"], {}),
+        (
+            ["train_cfg.val_interval=5", "default_hooks.checkpoint.interval=5"],
+            {"runtime.checkpoint_interval": 5},
+        ),
+        (["val_cfg=None"], {"runtime.validate": False}),
+        (["data_preprocessor.to_rgb=True", "optim_wrapper.loss_scale=dynamic"], {}),
+        (["default_hooks.checkpoint.save_best=auto"], {}),
+        (
+            ["optim_wrapper.dtype=bfloat16", "optim_wrapper.type=AmpOptimWrapper"],
+            {"runtime.precision": "bfloat16"},
+        ),
+        (["runtime.precision=float16", "optim_wrapper.type=OptimWrapper"], {}),
         (["env_cfg.cudnn_benchmark=True", "default_scope=mmpretrain", "visualizer.type=X"], {}),
     ],
 )
@@ -174,6 +198,11 @@ def test_mmpretrains_name_in_its_own_unit(options, change):
         ("optim_wrapper.type=Apex", "optim_wrapper.type is 'Apex'; expected OptimWrapper or AmpOptimWrapper"),
         ("data_preprocessor.mean=grey", "data_preprocessor.mean is 'grey'; expected a number for each channel"),
         ("val_dataloader.dataset.data_root=5", "val_dataloader.dataset.data_root is 5; expected a folder"),
+        ("train_cfg.val_interval=10", "each checkpoint is evaluated here: set default_hooks.checkpoint.interval"),
+        ("data_preprocessor.to_rgb=False", "data_preprocessor.to_rgb is False; images are RGB here"),
+        ("val_cfg=3", "val_cfg is 3; expected None, which turns evaluation off"),
+        ("param_scheduler.1.end=9", "set schedule.cooldown_epochs"),
+        ("default_hooks.checkpoint.max_keep_ckpts=x", "runtime.keep_checkpoints is 'x'; expected"),
         ("custom_hooks.0.momentum=slow", "ema.decay is 'slow'; expected a valid number"),
         ("custom_hooks.0.momentun=0.1", "Did you mean 'custom_hooks.0.momentum'"),
     ],

@@ -43,6 +43,11 @@ def test_only_the_newest_stay(tmp_path):
     assert files(tmp_path) == ["epoch_10.pth", "epoch_2.pth", "last_checkpoint"]
 
 
+def test_all_stay_where_none_are_to_go(tmp_path):
+    save(CheckpointFolder(tmp_path, keep=None), *(f"epoch_{i}.pth" for i in range(1, 8)))
+    assert len(files(tmp_path)) == 7 + 1
+
+
 def test_other_files_are_left_alone(tmp_path):
     for name in ("notes.txt", "epoch_one.pth", "pretrained.pth", "my_epoch_1.pth"):
         (tmp_path / name).write_text("mine", encoding="utf-8")

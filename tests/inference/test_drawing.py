@@ -219,9 +219,53 @@ def test_data_samples_hold_tensors(model, rgb):
     assert len(ImageClassificationInferencer(model)([rgb, rgb], return_datasamples=True)) == 2
 
 
-def test_mmpretrains_second_place_for_data_samples_is_not_taken_for_a_batch_size(model, rgb):
-    with pytest.raises(ConfigError, match="batch_size is True"):
-        ImageClassificationInferencer(model)(rgb, True)
+def test_arguments_have_mmpretrains_places(model, rgb):
+    inferencer = ImageClassificationInferencer(model)
+    (sample,) = inferencer(rgb, True)
+    assert (sample.all_keys(), sample.img_shape) == (["pred_score", "pred_label", "num_classes", "img_shape"], (32, 32))
+    assert [prediction["pred_label"] in range(5) for prediction in inferencer([rgb] * 5, False, 4)] == [True] * 5
+    assert inference_model(model, rgb, True).num_classes == 5
+    assert inference_model(model, inputs=rgb)["pred_label"] == sample.pred_label
+    assert len(inference_model(model, inputs=[rgb, rgb], batch_size=2)) == 2
+
+
+def test_a_batch_size_in_the_place_for_data_samples_is_refused(model, rgb):
+    with pytest.raises(ConfigError, match=r"return_datasamples is 4; expected True or False .write batch_size by name"):
+        ImageClassificationInferencer(model)(rgb, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [((), {}), (("a.png", False, 1, 2), {}), (("a.png",), {"inputs": "b.png"})]
+)
+def test_calls_that_do_not_fit_are_told_in_one_line(arguments, named, model):
+    with pytest.raises(ConfigError, match=r"inference_model: .*; expected inference_model\(model, image, \.\.\.\)"):
+        inference_model(model, *arguments, **named)
+
+
+def test_the_users_home_is_known(model, rgb, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    plain = inference_model(model, "a.png")
+    drawn = inference_model(model, "~/a.png", show_dir="~/out")
+    np.testing.assert_array_equal(drawn["pred_scores"], plain["pred_scores"])
+    assert len(inference_model(model, "~")) == 1
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.png"]
+    with pytest.raises(ConfigError, match=r"a\.png is one of the images"):
+        inference_model(model, "~/a.png", show_dir=tmp_path)
+    (tmp_path / "~b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    assert inference_model(model, "~b.png")["pred_label"] == plain["pred_label"]
+
+
+def test_folder_of_class_folders_names_them(model, tmp_path):
+    for name in ("owl", "cat", "dog", "eel"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    (tmp_path / "ant").mkdir()
+    with pytest.raises(ImageError, match=r"it has class folders; name one of them: cat, dog, eel, …$"):
+        inference_model(model, tmp_path)
+    with pytest.raises(ImageError, match=r"ant' has no images; looked for"):
+        inference_model(model, tmp_path / "ant")
 
 
 def test_predictions_come_as_soon_as_they_are_known(model, rgb, tmp_path):

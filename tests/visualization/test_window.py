@@ -64,3 +64,5 @@ def test_where_only_files_can_be_drawn_nothing_is_shown(backend, monkeypatch):
     monkeypatch.setitem(mpl.rcParams, "backend", backend)
     with pytest.raises(ConfigError, match="needs a screen and there is none here; use show_dir"):
         check_screen()
+    with pytest.raises(ConfigError, match="none here; use --show-dir FOLDER"):
+        check_screen("--show-dir FOLDER")

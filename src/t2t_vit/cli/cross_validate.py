@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,12 +38,22 @@ def cross_validate(
     cfg_options: Annotated[
         list[str] | None, typer.Option(help="Settings over the config's.", metavar="KEY=VALUE ...")
     ] = None,
+    launcher: Annotated[
+        Literal["none", "pytorch", "slurm", "mpi"],
+        typer.Option(help="Only none: one process trains the folds, one after the other."),
+    ] = "none",
 ) -> None:
     """Train a config once for each fold of its training images, validating on that fold; say mean and spread."""
     if fold is not None and fold >= num_splits:
         raise typer.BadParameter(f"{fold}, and there are folds 0 to {num_splits - 1}", param_hint="--fold")
     if resume not in (None, "last", "auto"):  # how `--resume` alone arrives here
         raise typer.BadParameter(f"it takes no value, and got {resume!r}; write it last", param_hint="--resume")
+    if launcher != "none":
+        raise typer.BadParameter(
+            f"{launcher}: one process trains the folds here; with several, train a fold at a time by `t2t-vit train` "
+            f"--launcher {launcher} --cfg-options data.num_folds={num_splits} data.fold=N",
+            param_hint="--launcher",
+        )
     folder = work_dir or Path("work_dirs") / Path(config).stem
     folds = range(num_splits) if fold is None else [fold]
     for one in [] if summary else folds:

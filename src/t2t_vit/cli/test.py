@@ -27,7 +27,9 @@ def test(
     show_dir: Annotated[Path | None, typer.Option(help="Write pictures with their predictions here.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Show pictures with their predictions in a window.")] = False,
     interval: Annotated[int, typer.Option(min=1, help="Every how many pictures one is shown.")] = 1,
-    wait_time: Annotated[float, typer.Option(min=0, help="Seconds that each is shown.")] = 2.0,
+    wait_time: Annotated[
+        float, typer.Option(min=0, help="Seconds that each is shown; 0: until its window is closed.")
+    ] = 2.0,
     tta: Annotated[bool, typer.Option("--tta", help="Average over each image and its mirror image.")] = False,
     no_pin_memory: Annotated[bool, typer.Option("--no-pin-memory", help="No page-locked memory.")] = False,
     launcher: Annotated[
@@ -53,7 +55,9 @@ def test(
     if out is not None:
         test_output.check_suffix(out)
     if show:
-        test_output.check_display()
+        from t2t_vit.visualization.window import check_screen
+
+        check_screen("--show-dir FOLDER")
     folder = work_dir or Path("work_dirs") / Path(config).stem
     with progress("testing") as advance:
         tested = run_test(

@@ -6,11 +6,14 @@ import csv
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from t2t_vit.errors import ConfigError
 from t2t_vit.files import written_whole
 from t2t_vit.run import TestRun
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _SUFFIXES = (".json", ".csv", ".pkl")
 
@@ -23,20 +26,6 @@ def check_suffix(out: Path) -> None:
     """
     if out.suffix not in _SUFFIXES:
         raise ConfigError(f"--out is {str(out)!r}; expected a file name that ends in {', '.join(_SUFFIXES)}")
-
-
-def check_display() -> None:
-    """Refuse to show pictures where there is no screen.
-
-    Raises:
-        ConfigError: matplotlib has no window to draw in.
-    """
-    import matplotlib.pyplot as plt
-    from matplotlib.backends.registry import BackendFilter, backend_registry
-
-    interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
-    if plt.get_backend().lower() not in {name.lower() for name in interactive}:
-        raise ConfigError("--show needs a screen and there is none here; use --show-dir FOLDER")
 
 
 def write_metrics(out: Path, metrics: dict[str, Any]) -> None:
@@ -76,22 +65,20 @@ def save_pictures(tested: TestRun, folder: Path, interval: int) -> None:
 
 
 def show_pictures(tested: TestRun, interval: int, seconds: float) -> None:
-    """Show every `interval`-th picture with its prediction in a window, each for some seconds."""
-    import matplotlib.pyplot as plt
+    """Show every `interval`-th picture with its prediction in a window; with 0 seconds, until it is closed."""
+    from t2t_vit.visualization.window import show_picture
 
     for position in range(0, len(tested.evaluation.indices), interval):
-        plt.imshow(_picture(tested, position))
-        plt.axis("off")
-        plt.pause(max(seconds, 0.001))
-        plt.clf()
+        index = int(tested.evaluation.indices[position])
+        show_picture(_picture(tested, position), tested.images.name(index), seconds)
 
 
-def _picture(tested: TestRun, position: int) -> Any:
-    from t2t_vit.visualization.predictions import draw_prediction
+def _picture(tested: TestRun, position: int) -> Image.Image:
+    from t2t_vit.visualization.predictions import draw_prediction, score_line
 
     evaluation, classes = tested.evaluation, tested.images.classes
     label, prediction = int(evaluation.labels[position]), int(evaluation.predictions[position])
-    lines = [f"{classes[prediction]}  {100 * evaluation.top_scores[position]:.1f} %"]
+    lines = [score_line(classes[prediction], float(evaluation.top_scores[position]))]
     if label != prediction:
         lines.append(f"wrong: it is {classes[label]}")
     return draw_prediction(tested.images.load(int(evaluation.indices[position]), "RGB"), lines)

@@ -49,7 +49,7 @@ def train(
     experiment = read_config(config, cfg_options)
     start = resume_point(folder, resume)
     if start is not None:
-        experiment = resumed_config(start, experiment, cfg_options)
+        experiment = resumed_config(start, config, experiment, cfg_options)
     runtime, data, optimizer = experiment.runtime, experiment.data, experiment.optimizer
     if no_validate:
         runtime = dataclasses.replace(runtime, validate=False)

@@ -8,6 +8,7 @@ from t2t_vit.config.load import (
     experiment_to_dict,
     experiment_to_json,
     load_experiment,
+    override,
     shipped_configs,
 )
 from t2t_vit.config.overrides import apply_overrides
@@ -41,5 +42,6 @@ __all__ = [
     "experiment_to_json",
     "experiment_to_python",
     "load_experiment",
+    "override",
     "shipped_configs",
 ]

@@ -7,12 +7,14 @@ import json
 import logging
 import runpy
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from t2t_vit.config.mmpretrain import Reading, is_mmpretrain, read_file, read_values
+from t2t_vit.config.mmpretrain import Reading, is_mmpretrain, read_file, read_text, read_values
+from t2t_vit.config.overrides import apply_overrides, is_own, parse_option
 from t2t_vit.config.settings import Experiment
 from t2t_vit.config.validation import explain, validate_experiment
 from t2t_vit.errors import ConfigError, nearest
@@ -50,22 +52,77 @@ def config_path(config: str | Path) -> Path:
     raise ConfigError(f"config {str(config)!r} {kind}.{nearest(name, shipped)} Shipped: {', '.join(shipped)}")
 
 
-def load_experiment(config: str | Path) -> Experiment:
+def load_experiment(config: str | Path, options: Iterable[str] = ()) -> Experiment:
     """Return the `Experiment` of a config: a Python file, a resolved JSON, or the name of a shipped one.
 
     A Python file that binds `experiment` is executed, so only ever read one that you trust. One of MMPretrain
     (``model = dict(type=...)``, ``_base_``) is read without that; what it means otherwise here is logged.
 
+    Args:
+        config: The file or the name.
+        options: ``key=value`` over what the config says, as of `apply_overrides`. Over a config of MMPretrain,
+            MMPretrain's names mean what they mean in that file, and this package's go before them.
+
     Raises:
         ConfigError: The file is missing, broken, binds no `experiment`, or a setting in it is wrong.
     """
-    path = config_path(config)
-    if path.suffix == ".json":
-        return _load_json(path)
-    if path.suffix != ".py":
+    path, options = config_path(config), list(options)
+    reading = _read_mmpretrain(path, options)
+    if reading is None:
+        return apply_overrides(_load_own(path), options)
+    for note in reading.notes:
+        _log.warning("%s: %s", path, note)
+    if reading.idle:
+        _log.info("%s: without effect here: %s", path, ", ".join(reading.idle))
+    return apply_overrides(reading.experiment, _own_options(options))
+
+
+def override(experiment: Experiment, config: str | Path, options: Iterable[str]) -> Experiment:
+    """Return `experiment`, which came of `config` once, with what `options` change in that.
+
+    Raises:
+        ConfigError: As of `load_experiment`.
+    """
+    path, options = config_path(config), list(options)
+    plain, changed = _read_mmpretrain(path, []), _read_mmpretrain(path, options)
+    if plain is None or changed is None:
+        return apply_overrides(experiment, options)
+    values = experiment_to_dict(experiment)
+    before, after = experiment_to_dict(plain.experiment), experiment_to_dict(changed.experiment)
+    for section, settings in after.items():
+        values[section] |= {name: value for name, value in settings.items() if value != before[section][name]}
+    return apply_overrides(validate_experiment(values, "--cfg-options"), _own_options(options))
+
+
+def _own_options(options: list[str]) -> list[str]:
+    return [option for option in options if is_own(parse_option(option)[0])]
+
+
+def _read_mmpretrain(path: Path, options: list[str]) -> Reading | None:
+    """Return what a config of MMPretrain says with its own names among `options`; None if `path` is no such config."""
+    theirs = [(key, value) for key, value in map(parse_option, options) if not is_own(key)]
+    if path.suffix == ".py":
+        text = read_text(path, "replace")
+        try:
+            is_theirs = is_mmpretrain(text)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        return read_file(path, theirs) if is_theirs else None
+    if path.suffix != ".json":
         raise ConfigError(f"config {str(path)!r}: expected a .py or .json file")
-    if is_mmpretrain(path.read_bytes().decode("utf-8-sig", errors="replace")):
-        return _noted(path, read_file(path))
+    try:
+        values = json.loads(_json_text(path))
+    except json.JSONDecodeError:
+        return None
+    if isinstance(values, dict) and isinstance(values.get("model"), dict) and "backbone" in values["model"]:
+        return read_values(values, str(path), options=theirs)
+    return None
+
+
+def _load_own(path: Path) -> Experiment:
+    """Return the `Experiment` that the file itself holds, or binds when it is executed."""
+    if path.suffix == ".json":
+        return experiment_from_json(_json_text(path), str(path))
     try:
         names = runpy.run_path(str(path))
     except ValidationError as error:
@@ -106,27 +163,11 @@ def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
-def _load_json(path: Path) -> Experiment:
+def _json_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError:
-        values = None
-    if isinstance(values, dict) and isinstance(values.get("model"), dict) and "backbone" in values["model"]:
-        return _noted(path, read_values(values, str(path)))
-    return experiment_from_json(text, str(path))
-
-
-def _noted(path: Path, reading: Reading) -> Experiment:
-    """Return what was read, and say what is otherwise here."""
-    for note in reading.notes:
-        _log.warning("%s: %s", path, note)
-    if reading.idle:
-        _log.info("%s: without effect here: %s", path, ", ".join(reading.idle))
-    return reading.experiment
 
 
 def _place(path: Path, error: BaseException) -> str:

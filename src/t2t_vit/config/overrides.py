@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from t2t_vit.config.load import experiment_to_dict
-from t2t_vit.config.mmpretrain.names import DOTTED_NAMES, KNOWN_NAMES, apply_name
+from t2t_vit.config.mmpretrain.names import AFTER_OTHERS, DOTTED_NAMES, ROOTS, apply_name, move_roots, unknown_setting
 from t2t_vit.config.settings import Experiment
 from t2t_vit.config.validation import known_keys, validate_experiment
-from t2t_vit.errors import ConfigError, nearest
+from t2t_vit.errors import ConfigError
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
@@ -24,16 +24,35 @@ def apply_overrides(experiment: Experiment, options: Iterable[str]) -> Experimen
     Raises:
         ConfigError: An option is not ``key=value``, a key is unknown, or a value is wrong.
     """
-    values = experiment_to_dict(experiment)
-    for option in options:
-        key, equals, text = option.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--cfg-options got {option!r}; expected key=value, such as optimizer.lr=1e-3")
-        key, value = key.strip(), parse_value(text)
-        if not apply_name(key, value, values):
+    values = dataclasses.asdict(experiment)
+    roots: dict[str, Any] = {}
+    for key, value in sorted(map(parse_option, options), key=lambda option: option[0] in AFTER_OTHERS):
+        if key in ROOTS:
+            roots.pop(key, None)  # the last one given counts
+            roots[key] = value
+        elif not apply_name(key, value, values):
             section, name = _find(key)
             values[section][name] = value
+    move_roots(roots, values)
     return validate_experiment(values, "--cfg-options")
+
+
+def parse_option(option: str) -> tuple[str, Any]:
+    """Return the name and the value of ``key=value``.
+
+    Raises:
+        ConfigError: It is written otherwise.
+    """
+    key, equals, text = option.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--cfg-options got {option!r}; expected key=value, such as optimizer.lr=1e-3")
+    return key.strip(), parse_value(text)
+
+
+def is_own(key: str) -> bool:
+    """Whether `key` is a dotted name of this package's."""
+    section, _, name = key.partition(".")
+    return name in known_keys([section])
 
 
 def parse_value(text: str) -> Any:
@@ -51,7 +70,4 @@ def _find(key: str) -> tuple[str, str]:
     section, _, name = DOTTED_NAMES.get(key, key).partition(".")
     if name in known_keys([section]):
         return section, name
-    every = [f"{s}.{k}" for s in known_keys([]) for k in known_keys([s])]
-    same_name = [known for known in every if known.endswith(f".{key.rpartition('.')[2]}")]
-    hint = f" Did you mean {same_name[0]!r}?" if same_name else nearest(key, [*every, *KNOWN_NAMES])
-    raise ConfigError(f"--cfg-options: unknown setting {key!r}.{hint}")
+    raise unknown_setting(key)

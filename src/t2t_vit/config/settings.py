@@ -82,7 +82,8 @@ class Data:
 
     Attributes:
         dataset: `image_folder`: folders of class folders. `digits`: scikit-learn's handwritten digits.
-        root: Folder of an `image_folder`; a relative one is looked for in the folder one stands in.
+        root: Folder of an `image_folder`; a relative one is looked for in the folder one stands in, ``~`` is
+            the user's home.
         train: Training folder in `root`.
         val: Validation folder in `root`.
         classes: `folders`: a class for each folder, in the order of names. `imagenet`: folders are named by ImageNet's
@@ -287,7 +288,7 @@ class Runtime:
         label_smoothing: Of the loss.
         log_interval: Steps from one log line to the next.
         checkpoint_interval: Epochs from one checkpoint to the next; the last epoch has one always.
-        keep_checkpoints: How many of the newest checkpoints stay, besides the best.
+        keep_checkpoints: How many of the newest checkpoints stay, besides the best; None: all of them.
         validate: Evaluate at each checkpoint.
     """
 
@@ -297,7 +298,7 @@ class Runtime:
     label_smoothing: Rate = 0.1
     log_interval: Count = 100
     checkpoint_interval: Count = 1
-    keep_checkpoints: Count = 3
+    keep_checkpoints: Count | None = 3
     validate: bool = True
 
 

@@ -42,12 +42,12 @@ class CheckpointFolder:
 
     Attributes:
         folder: The run's work folder.
-        keep: How many of the newest stay.
+        keep: How many of the newest stay; None: all of them.
         about: What is written into each: config, classes.
     """
 
     folder: Path
-    keep: int
+    keep: int | None
     about: dict[str, Any] = field(default_factory=dict)
 
     def save(self, name: str, content: dict[str, Any]) -> Path:
@@ -65,8 +65,9 @@ class CheckpointFolder:
             kept = self.last()
             stays = f"the last good one is {kept}" if kept else "there is none before it"
             raise TrainingError(f"cannot write the checkpoint {path} ({_reason(error)}); {stays}") from None
-        for old in self.newest_first()[self.keep :]:
-            old.unlink(missing_ok=True)
+        if self.keep is not None:
+            for old in self.newest_first()[self.keep :]:
+                old.unlink(missing_ok=True)
         return path
 
     def save_best(self, name: str, path: Path, previous: str | None) -> None:

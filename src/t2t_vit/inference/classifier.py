@@ -5,6 +5,7 @@ B images, K classes.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,11 +45,17 @@ class DataSample:
         pred_score: Scores (K,) of all classes, float32.
         pred_label: The best class (1,), int64.
         num_classes: K.
+        img_shape: Height and width of what the model saw.
     """
 
     pred_score: torch.Tensor
     pred_label: torch.Tensor
     num_classes: int
+    img_shape: tuple[int, int]
+
+    def all_keys(self) -> list[str]:
+        """Return the names of what it holds."""
+        return [field.name for field in dataclasses.fields(self)]
 
 
 class ImageClassificationInferencer:
@@ -89,10 +96,10 @@ class ImageClassificationInferencer:
     def __call__(
         self,
         inputs: ImageInput | Sequence[ImageInput],
-        batch_size: int = 1,
-        channel_order: ChannelOrder = "bgr",
-        *,
         return_datasamples: Literal[False] = False,
+        batch_size: int = 1,
+        *,
+        channel_order: ChannelOrder = "bgr",
         resize: int | None = None,
         rescale_factor: float | None = None,
         draw_score: bool = True,
@@ -105,10 +112,10 @@ class ImageClassificationInferencer:
     def __call__(
         self,
         inputs: ImageInput | Sequence[ImageInput],
-        batch_size: int = 1,
-        channel_order: ChannelOrder = "bgr",
-        *,
         return_datasamples: Literal[True],
+        batch_size: int = 1,
+        *,
+        channel_order: ChannelOrder = "bgr",
         resize: int | None = None,
         rescale_factor: float | None = None,
         draw_score: bool = True,
@@ -120,10 +127,10 @@ class ImageClassificationInferencer:
     def __call__(
         self,
         inputs: ImageInput | Sequence[ImageInput],
-        batch_size: int = 1,
-        channel_order: ChannelOrder = "bgr",
-        *,
         return_datasamples: bool = False,
+        batch_size: int = 1,
+        *,
+        channel_order: ChannelOrder = "bgr",
         resize: int | None = None,
         rescale_factor: float | None = None,
         draw_score: bool = True,
@@ -136,9 +143,9 @@ class ImageClassificationInferencer:
         Args:
             inputs: An image, a list of images, or a folder, of which all image files are taken by name. An image is
                 a path, a URL, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of 8 or 16 unsigned bits.
+            return_datasamples: Give tensors under MMPretrain's names instead of dicts.
             batch_size: Images that go through the model at once.
             channel_order: Of arrays; OpenCV's "bgr" is MMPretrain's.
-            return_datasamples: Give tensors under MMPretrain's names instead of dicts.
             resize: Short edge, in pixels, of the pictures that are shown; goes before `rescale_factor`.
             rescale_factor: What the sides of the pictures that are shown are multiplied by.
             draw_score: Write the score beside the class.
@@ -148,8 +155,13 @@ class ImageClassificationInferencer:
 
         Raises:
             ImageError: An image is missing, corrupt or of no known kind, or a folder has none.
-            ConfigError: A number is out of range, there is no screen to show on, or `show_dir` holds the images.
+            ConfigError: An argument is of the wrong kind or out of range, there is no screen to show on, or `show_dir`
+                holds the images.
         """
+        if not isinstance(return_datasamples, bool):
+            raise ConfigError(
+                f"return_datasamples is {return_datasamples!r}; expected True or False (write batch_size by name)"
+            )
         predictions = list(
             self.stream(
                 inputs,
@@ -163,7 +175,9 @@ class ImageClassificationInferencer:
                 show_dir=show_dir,
             )
         )
-        return [_data_sample(prediction) for prediction in predictions] if return_datasamples else predictions
+        if not return_datasamples:
+            return predictions
+        return [_data_sample(prediction, self.preprocess.img_size) for prediction in predictions]
 
     def stream(
         self,
@@ -220,31 +234,34 @@ class ImageClassificationInferencer:
         )
 
 
-def inference_model(
-    model: str | Path | Experiment | T2TViT, image: ImageInput | Sequence[ImageInput], **kwargs: Any
-) -> Any:
+def inference_model(model: str | Path | Experiment | T2TViT, *args: Any, **kwargs: Any) -> Any:
     """Return the prediction for one image, or a list of them for a folder or a list of images.
 
     Args:
         model: As in `ImageClassificationInferencer`.
-        image: As its `inputs`.
+        args: Arguments of its call; the first is the image, `inputs`.
         kwargs: Arguments of `ImageClassificationInferencer` and of its call.
 
     Returns:
         A `Prediction`, or a `DataSample` if so asked, or a list.
 
     Raises:
+        ConfigError: There is no image, or an argument too many.
         T2TViTError: What `ImageClassificationInferencer` raises.
     """
-    call_names = list(inspect.signature(ImageClassificationInferencer.__call__).parameters)[2:]
-    call = {name: kwargs.pop(name) for name in call_names if name in kwargs}
-    predictions = ImageClassificationInferencer(model, **kwargs)(image, **call)
-    return predictions if is_many(image) else predictions[0]
+    signature = inspect.signature(ImageClassificationInferencer.__call__)
+    call = {name: kwargs.pop(name) for name in list(signature.parameters)[1:] if name in kwargs}
+    try:
+        inputs = signature.bind(None, *args, **call).arguments["inputs"]
+    except TypeError as error:
+        raise ConfigError(f"inference_model: {error}; expected inference_model(model, image, ...)") from None
+    predictions = ImageClassificationInferencer(model, **kwargs)(*args, **call)
+    return predictions if is_many(inputs) else predictions[0]
 
 
-def _data_sample(prediction: Prediction) -> DataSample:
+def _data_sample(prediction: Prediction, img_shape: tuple[int, int]) -> DataSample:
     scores = torch.tensor(prediction["pred_scores"])
-    return DataSample(scores, torch.tensor([prediction["pred_label"]]), len(scores))
+    return DataSample(scores, torch.tensor([prediction["pred_label"]]), len(scores), img_shape)
 
 
 def _class_names(model: T2TViT, classes: Sequence[str] | str | Path | None) -> tuple[str, ...]:

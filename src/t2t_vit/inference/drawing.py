@@ -48,6 +48,8 @@ class Drawing:
     draw_score: bool
 
     def __post_init__(self) -> None:
+        if self.show_dir is not None:
+            object.__setattr__(self, "show_dir", os.path.expanduser(self.show_dir))  # noqa: PTH111 -- any ~x may be
         if self.resize is not None and not (_is_number(self.resize, int) and self.resize >= 1):
             raise ConfigError(f"resize is {self.resize!r}; expected the short edge in pixels, 1 or more")
         if self.rescale_factor is not None and not (_is_number(self.rescale_factor) and self.rescale_factor > 0):
@@ -89,10 +91,9 @@ class Drawing:
         yield draw
 
     def _picture(self, image: Image.Image, predicted_class: str, score: float) -> Image.Image:
-        from t2t_vit.visualization.predictions import caption, draw_prediction, rescale
+        from t2t_vit.visualization.predictions import caption, draw_prediction, rescale, score_line
 
-        # The score goes first: a class name too long for the picture is cut at its end.
-        lines = [f"{100 * score:.1f} % · {predicted_class}" if self.draw_score else predicted_class]
+        lines = [score_line(predicted_class, score) if self.draw_score else predicted_class]
         if self.resize is not None:
             return caption(rescale(image, self.resize / min(image.size)), lines)
         if self.rescale_factor is not None:
@@ -133,7 +134,8 @@ def _stem(source: ImageInput) -> str:
 def _check_files(folder: str | Path | None, files: Sequence[Path], sources: Sequence[ImageInput]) -> None:
     if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
         raise ConfigError(f"show_dir is {str(folder)!r}, which is a file; expected a folder")
-    originals = {os.path.realpath(s) for s in sources if isinstance(s, str | Path) and not is_url(s)}
+    paths = (os.path.expanduser(s) for s in sources if isinstance(s, str | Path) and not is_url(s))  # noqa: PTH111
+    originals = {os.path.realpath(path) for path in paths}
     for file in files:
         if os.path.realpath(file) in originals:
             raise ConfigError(

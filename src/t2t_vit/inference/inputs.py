@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,8 @@ def list_inputs(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     Raises:
         ImageError: A folder has no image file.
     """
-    if _is_folder(inputs):
-        files = sorted(p for p in Path(inputs).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())  # type: ignore[arg-type]
-        if not files:
-            raise ImageError(f"folder {str(inputs)!r} has no images; looked for {' '.join(SUFFIXES)}")
-        return list(files)
+    if isinstance(inputs, str | Path) and not is_url(inputs):
+        return list(_files_in(_path(inputs))) if _is_folder(inputs) else [inputs]
     if isinstance(inputs, list | tuple):
         return [image for entry in inputs for image in list_inputs(entry)]
     return [inputs]  # type: ignore[list-item]
@@ -56,9 +54,31 @@ def load_image(source: ImageInput, channel_order: ChannelOrder, mode: Mode) -> I
     if is_url(source):
         return decode(read_url(str(source)), mode)
     if isinstance(source, str | Path):
-        return decode(source, mode)
+        return decode(_path(source), mode)
     raise ImageError(f"an image is a path, URL, PIL image or NumPy array, not a {type(source).__name__}")
 
 
 def _is_folder(inputs: object) -> bool:
-    return isinstance(inputs, str | Path) and not is_url(inputs) and Path(inputs).is_dir()
+    return isinstance(inputs, str | Path) and not is_url(inputs) and _path(inputs).is_dir()
+
+
+def _path(source: str | Path) -> Path:
+    """Return the path that `source` is, ``~`` being the user's home."""
+    return Path(os.path.expanduser(source))  # noqa: PTH111 -- a file may be called ~x where no user is
+
+
+def _files_in(folder: Path) -> list[Path]:
+    files = _images_in(folder)
+    if files:
+        return files
+    classes = sorted(below.name for below in folder.iterdir() if below.is_dir() and _images_in(below))
+    if classes:
+        names = ", ".join([*classes[:3], *(["…"] if classes[3:] else [])])
+        raise ImageError(
+            f"folder {str(folder)!r} has no images of its own; it has class folders; name one of them: {names}"
+        )
+    raise ImageError(f"folder {str(folder)!r} has no images; looked for {' '.join(SUFFIXES)}")
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def open_images(data: Data, split: str, num_classes: int | None = None, known: S
         return fold_of(whole, data.num_folds, data.fold, split)
     if data.dataset == "digits":
         return Digits(split)
-    return ImageFolder(Path(data.root) / getattr(data, split), data.classes, num_classes, known)
+    root, folder = (os.path.expanduser(path) for path in (data.root, getattr(data, split)))  # noqa: PTH111 -- see join
+    return ImageFolder(Path(root) / folder, data.classes, num_classes, known)
 
 
 def training_images(experiment: Experiment) -> tuple[ImageSet, ImageSet | None, int]:

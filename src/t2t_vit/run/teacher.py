@@ -9,7 +9,7 @@ import torch
 
 from t2t_vit.config import Experiment
 from t2t_vit.engine.distillation import Distillation
-from t2t_vit.errors import ConfigError
+from t2t_vit.errors import ConfigError, UnknownModelError
 from t2t_vit.hub import get_model, preprocessing_of
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ def distillation_of(experiment: Experiment, classes: Sequence[str], device: torc
         return None
     try:
         teacher = get_model(settings.teacher, settings.teacher_weights or True, device)
+    except UnknownModelError as error:
+        raise ConfigError(f"distillation.teacher: {error}") from None
     except ConfigError as error:
         if settings.teacher_weights is None:
             raise ConfigError(f"distillation.teacher: {error} (here: distillation.teacher_weights)") from None

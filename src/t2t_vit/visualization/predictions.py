@@ -103,6 +103,11 @@ def draw_prediction(image: Image.Image, text_lines: Sequence[str]) -> Image.Imag
     return caption(image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST), text_lines)
 
 
+def score_line(predicted_class: str, score: float) -> str:
+    """Return a class with its score, from 0 to 1; the score first, as a name too long for the picture is cut."""
+    return f"{100 * score:.1f} % · {predicted_class}"
+
+
 def caption(image: Image.Image, text_lines: Sequence[str]) -> Image.Image:
     """Return `image`, whatever its size, with lines of text on a dark strip under it.
 

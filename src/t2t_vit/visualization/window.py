@@ -7,8 +7,11 @@ from PIL import Image
 from t2t_vit.errors import ConfigError
 
 
-def check_screen() -> None:
+def check_screen(instead: str = "show_dir") -> None:
     """Refuse to show pictures where nobody would see them.
+
+    Args:
+        instead: What else one may ask for, for the message.
 
     Raises:
         ConfigError: matplotlib has no window, browser or notebook to draw in.
@@ -25,7 +28,7 @@ def check_screen() -> None:
             reason = f" ({' '.join(str(error).split())})"
         else:
             return
-    raise ConfigError(f"showing pictures needs a screen and there is none here{reason}; use show_dir")
+    raise ConfigError(f"showing pictures needs a screen and there is none here{reason}; use {instead}")
 
 
 def show_picture(image: Image.Image, title: str, seconds: float) -> None:

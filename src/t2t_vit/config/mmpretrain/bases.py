@@ -5,25 +5,34 @@ Source: MMPretrain 1.2.0, `configs/_base_` and `configs/t2t_vit`: what their key
 
 from __future__ import annotations
 
-import copy
 from pathlib import PurePosixPath
 from typing import Any
+
+from t2t_vit.config.mmpretrain.merge import unshared
 
 #: Encoder of the published models: width, layers, heads, weight decay of the recipe.
 _PUBLISHED = {"14": (384, 14, 6, 0.05), "19": (448, 19, 7, 0.065), "24": (512, 24, 8, 0.065)}
 
 
 def known_base(name: str) -> dict[str, Any] | list[str]:
-    """Return what the base `name` binds, a path as configs write it; the names of all that are known if it is none."""
-    stem = PurePosixPath(name.rpartition("::")[2]).stem.replace("_", "-").lower()
-    known = {PurePosixPath(path).stem.replace("_", "-"): values for path, values in _known().items()}
-    return copy.deepcopy(known[stem]) if stem in known else list(_known())
+    """Return what the base `name` binds, a path that ends as it does in MMPretrain; all such paths if it is none."""
+    parts = _parts(name.rpartition("::")[2])
+    for path, values in _known().items():
+        if parts[-len(_parts(path)) :] == _parts(path):
+            copied: dict[str, Any] = unshared(values)
+            return copied
+    return list(_known())
+
+
+def _parts(path: str) -> list[str]:
+    """Return the folders and the file of `path`; the new style of configs has "_" for "-" in them."""
+    return [part.replace("_", "-").lower() for part in PurePosixPath(path).parts]
 
 
 def _known() -> dict[str, dict[str, Any]]:
-    bases = {f"models/t2t-vit-t-{size}.py": _model(size) for size in _PUBLISHED}
-    bases["datasets/imagenet_bs64_t2t_224.py"] = _data()
-    bases["default_runtime.py"] = _runtime()
+    bases = {f"_base_/models/t2t-vit-t-{size}.py": _model(size) for size in _PUBLISHED}
+    bases["_base_/datasets/imagenet_bs64_t2t_224.py"] = _data()
+    bases["_base_/default_runtime.py"] = _runtime()
     for size in _PUBLISHED:
         bases[f"t2t_vit/t2t-vit-t-{size}_8xb64_in1k.py"] = {**_model(size), **_data(), **_runtime(), **_recipe(size)}
     return bases

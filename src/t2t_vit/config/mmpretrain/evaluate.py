@@ -46,10 +46,12 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
     str: ("endswith", "lower", "split", "startswith", "upper"),
 }
 
-#: A config is small; one that computes more than this is none.
+#: A config is small; one that computes more than this is none. A step is an expression, or this many values in one.
 _MAX_STEPS = 200_000
+_VALUES_A_STEP = 16
 _MAX_LENGTH = 100_000
 _MAX_BITS = 4096
+_MAX_DIGITS = 1000
 
 _BASE_TEMPLATE = re.compile(r"\{\{\s*(_base_(?:\.\w+)+)\s*\}\}")
 
@@ -67,32 +69,70 @@ class NeedsExecutionError(Exception):
         self.line = line
 
 
+class Budget:
+    """What a config with all its bases may take."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_STEPS
+
+    def spend(self, steps: int, line: int) -> None:
+        """Take `steps` of it.
+
+        Raises:
+            NeedsExecutionError: There are not as many left.
+        """
+        self._left -= steps
+        if self._left < 0:
+            raise NeedsExecutionError("it computes too much for a config", line)
+
+    def spend_on(self, value: Any, line: int) -> None:
+        """Take what it costs to go through `value`, where what stands at two places counts twice.
+
+        Raises:
+            NeedsExecutionError: There is not as much left, or `value` is in itself.
+        """
+        waiting, num_values = [value], 0
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, dict):
+                waiting += item.values()
+            elif isinstance(item, list | tuple):
+                waiting += item
+            num_values += 1 + (len(item) // 64 if isinstance(item, str) else 0)
+            if num_values > self._left * _VALUES_A_STEP:
+                raise NeedsExecutionError("it computes too much for a config, or a value of it is in itself", line)
+        self.spend(num_values // _VALUES_A_STEP, line)
+
+
 class Evaluator:
     """Computes expressions over the names bound so far.
 
     Args:
         names: The names.
+        budget: What it may take.
 
     Attributes:
         read: The names that an expression asked for.
         imported: The names that stand for classes.
     """
 
-    def __init__(self, names: dict[str, Any]) -> None:
+    def __init__(self, names: dict[str, Any], budget: Budget) -> None:
         self.names = names
         self.read: set[str] = set()
         self.imported: set[str] = set()
-        self._steps = 0
+        self.budget = budget
 
-    def value(self, node: ast.expr) -> Any:
+    def value(self, node: ast.expr, *, is_way: bool = False) -> Any:
         """Return the value of an expression.
+
+        Args:
+            node: The expression.
+            is_way: Only something in the value is wanted, so it costs nothing to go through the rest.
 
         Raises:
             NeedsExecutionError: It is more than a config is made of, or has no value.
         """
-        self._steps += 1
-        if self._steps > _MAX_STEPS:
-            raise NeedsExecutionError("it computes too much for a config", node.lineno)
+        self.budget.spend(1, node.lineno)
         try:
             result = self._value(node)
         except NeedsExecutionError:
@@ -105,6 +145,8 @@ class Evaluator:
         too_long = hasattr(result, "__len__") and len(result) > _MAX_LENGTH
         if too_long or (isinstance(result, int) and result.bit_length() > _MAX_BITS):
             raise NeedsExecutionError(f"{_shown(node)} is too large for a config", node.lineno)
+        if not is_way:
+            self.budget.spend_on(result, node.lineno)
         return result
 
     def bind(self, target: ast.expr, value: Any) -> None:
@@ -148,7 +190,7 @@ class Evaluator:
         match node:
             case ast.Constant(value=str(text)):
                 found = _BASE_TEMPLATE.fullmatch(text.strip())
-                return self._of_base(found[1]) if found else text
+                return self._of_base(found[1], node.lineno) if found else text
             case ast.Constant(value=value) if value is None or isinstance(value, bool | int | float):
                 return value
             case ast.List(elts=items):
@@ -156,7 +198,7 @@ class Evaluator:
             case ast.Tuple(elts=items):
                 return tuple(self._items(items))
             case ast.Set(elts=[ast.Set(elts=[ast.Attribute() as base])]):  # {{_base_.x}} is Python's set of a set
-                return self._of_base(ast.unparse(base))
+                return self._of_base(ast.unparse(base), node.lineno)
             case ast.Dict(keys=keys, values=values):
                 made: dict[Any, Any] = {}
                 for key, value in zip(keys, values, strict=True):
@@ -184,16 +226,17 @@ class Evaluator:
                 return self.value(body if self.value(test) else orelse)
             case ast.Subscript(value=container, slice=ast.Slice(lower=lower, upper=upper, step=step)):
                 parts = (None if part is None else self.value(part) for part in (lower, upper, step))
-                return self.value(container)[slice(*parts)]
+                return self.value(container, is_way=True)[slice(*parts)]
             case ast.Subscript(value=container, slice=index):
-                return self.value(container)[self.value(index)]
+                return self.value(container, is_way=True)[self.value(index)]
             case ast.Attribute(value=container, attr=key):
-                return self._attribute(node, self.value(container), key)
+                return self._attribute(node, self.value(container, is_way=True), key)
             case ast.JoinedStr(values=parts):
                 return "".join(str(self.value(part)) for part in parts)
             case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
                 return self.value(value)
             case ast.ListComp(elt=item, generators=[ast.comprehension(ifs=tests, is_async=0) as loop]):
+                self.budget.spend(len(self.names) // _VALUES_A_STEP, node.lineno)
                 outside = dict(self.names)
                 made_of = [
                     self.value(item) for _ in loop_over(self, loop.target, loop.iter) if all(map(self.value, tests))
@@ -234,10 +277,15 @@ class Evaluator:
             case ast.Name(id=name) if name in _FUNCTIONS and name not in self.names:
                 if name == "range" and any(abs(bound) > _MAX_LENGTH for bound in arguments):
                     raise NeedsExecutionError(f"{_shown(call)} is too large for a config", call.lineno)
+                if name == "round" and any(abs(digits) > _MAX_DIGITS for digits in [*arguments[1:], *named.values()]):
+                    raise NeedsExecutionError(f"{_shown(call)} is too large for a config", call.lineno)
+                if name == "sum" and any(isinstance(item, list | tuple) for item in arguments[0]):
+                    raise NeedsExecutionError(f"{_shown(call)} would have to be run", call.lineno)
                 result = _FUNCTIONS[name](*arguments, **named)
                 return list(result) if name in ("range", "reversed", "zip") else result
             case ast.Attribute(value=owner, attr=method):
-                return self._method(call, self.value(owner), method, arguments, named)
+                is_searched = method in ("index", "remove")
+                return self._method(call, self.value(owner, is_way=not is_searched), method, arguments, named)
         raise NeedsExecutionError(f"{_shown(call)} would have to be run", call.lineno)
 
     def _method(self, call: ast.Call, owner: Any, method: str, arguments: list[Any], named: dict[str, Any]) -> Any:
@@ -264,10 +312,11 @@ class Evaluator:
         except (LookupError, TypeError) as error:
             raise NeedsExecutionError(f"{_shown(target)} cannot be set ({error})", target.lineno) from None
 
-    def _of_base(self, dotted: str) -> Any:
+    def _of_base(self, dotted: str, line: int) -> Any:
         value = self.names["_base_"]
         for key in dotted.split(".")[1:]:
             value = value[int(key)] if isinstance(value, list | tuple) else value[key]
+        self.budget.spend_on(value, line)
         return copy.deepcopy(value)
 
 

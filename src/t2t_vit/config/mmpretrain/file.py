@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from t2t_vit.config.mmpretrain import images, training
 from t2t_vit.config.mmpretrain.classifier import label_smoothing, mixing, network
+from t2t_vit.config.mmpretrain.options import Option, put_options
 from t2t_vit.config.mmpretrain.section import Section, as_sections
 from t2t_vit.config.mmpretrain.source import read_config
 from t2t_vit.config.settings import Experiment
@@ -70,28 +72,40 @@ class Reading:
     idle: list[str] = field(default_factory=list)
 
 
-def read_file(path: Path) -> Reading:
+def read_file(path: Path, options: Sequence[Option] = ()) -> Reading:
     """Return the `Experiment` of the MMPretrain config at `path`, without running it.
+
+    Args:
+        path: The config.
+        options: As of `read_values`.
 
     Raises:
         ConfigError: It is broken, would have to be run, or has what is not supported here.
     """
-    values, used = read_config(path)
-    return read_values(values, str(path), used)
+    values, used, notes = read_config(path)
+    reading = read_values(values, str(path), used, options)
+    reading.notes[:0] = notes
+    return reading
 
 
-def read_values(values: dict[str, Any], source: str, used: set[str] | None = None) -> Reading:
+def read_values(
+    values: dict[str, Any], source: str, used: set[str] | None = None, options: Sequence[Option] = ()
+) -> Reading:
     """Return the `Experiment` of the values of an MMPretrain config.
 
     Args:
-        values: By top-level name.
+        values: By top-level name; `options` change them in place.
         source: Where from, for messages.
         used: Names that only serve to make other values.
+        options: MMPretrain's dotted names with values, put over what the config says.
 
     Raises:
         ConfigError: There is something in it that is not supported here.
     """
     reading = Reading(Experiment())
+    put_options(values, options, [*_READ, *IDLE])
+    if options:
+        source = f"{source} with --cfg-options"
     try:
         reading.idle = _idle_names(values, used or set())
         settings = _settings(values, reading.notes)
@@ -181,18 +195,18 @@ def _training(settings: dict[str, Any], values: dict[str, Any], notes: list[str]
     wanted = {"auto_scale_lr": scaling.take("enable"), "base_batch_size": scaling.take("base_batch_size")}
     scaling.close()
     settings["optimizer"] = settings.get("optimizer", {}) | {k: v for k, v in wanted.items() if v is not None}
-    epochs, interval = Experiment().schedule.epochs, 1
+    interval = 1
     if values.get("train_cfg") is not None:
         epochs, interval = training.epochs_of(Section("train_cfg", values["train_cfg"], notes))
         runtime["checkpoint_interval"] = interval
         schedulers = as_sections("param_scheduler", values.get("param_scheduler"), notes)
         settings["schedule"] = training.schedule(schedulers, epochs, lr, notes)
         settings["ema"] = training.average(as_sections("custom_hooks", values.get("custom_hooks"), notes))
-    runtime |= training.log_and_checkpoints(Section("default_hooks", values.get("default_hooks") or {}, notes), epochs)
+    runtime |= training.log_and_checkpoints(Section("default_hooks", values.get("default_hooks") or {}, notes))
     if runtime.get("checkpoint_interval", interval) != interval:
         notes.append(
-            f"train_cfg.val_interval is {interval}; each checkpoint is evaluated here, so every "
-            f"{runtime['checkpoint_interval']} epochs"
+            f"train_cfg.val_interval is {interval}; each checkpoint is evaluated here, so "
+            f"default_hooks.checkpoint.interval counts, {runtime['checkpoint_interval']}"
         )
     randomness = Section("randomness", values.get("randomness") or {}, notes)
     if randomness.take("seed") is not None:

@@ -64,6 +64,7 @@ def read_loader(loader: Section) -> Loader:
     for name, value in (("data_root", root), ("split", split), ("data_prefix", prefix)):
         if not isinstance(value, str | None):
             raise ConfigError(f"{dataset.where}.{name} is {value!r}; expected text")
+    root, prefix = (os.path.expanduser(value or "") for value in (root, prefix))  # noqa: PTH111 -- it stays text
     if dataset.take("ann_file"):
         raise ConfigError(
             f"{dataset.where}.ann_file is {dataset.take('ann_file')!r}; annotation files are not supported here: leave "
@@ -84,7 +85,7 @@ def read_loader(loader: Section) -> Loader:
         sampler.type_in(["DefaultSampler"], "DefaultSampler")
         sampler.skip("shuffle", "round_up", "seed")
         sampler.close()
-    return Loader(loader, kind, root or "", prefix or split or "", pipeline)
+    return Loader(loader, kind, root, prefix or split or "", pipeline)
 
 
 def folders(train: Loader | None, val: Loader | None) -> dict[str, str]:
@@ -116,7 +117,7 @@ def training_view(pipeline: list[Section], img_size: Any) -> dict[str, Any]:
                 _load(step)
             case "RandomResizedCrop":
                 cropped = True
-                _same_size(step, step.take("scale"), img_size)
+                _same_size(step, _height_width(step.take("scale")), img_size)
                 settings["crop_scale"] = step.take("crop_ratio_range", (0.08, 1.0))
                 settings["crop_ratio"] = step.take("aspect_ratio_range", (3 / 4, 4 / 3))
                 settings["interpolation"] = _interpolation(step)
@@ -173,7 +174,8 @@ def test_view(pipeline: list[Section], img_size: Any) -> dict[str, Any]:
                 settings |= {"crop_mode": "squash", "interpolation": _interpolation(step)}
             case "CenterCrop":
                 cropped = True
-                _same_size(step, step.take("crop_size"), img_size)
+                # Of the sizes in a pipeline this and that of Resize are (width, height).
+                _same_size(step, _height_width(step.take("crop_size"))[::-1], img_size)
                 step.expect("efficientnet_style", False)
                 step.expect("auto_pad", False)
                 step.skip("interpolation", "backend", "clip_border", "pad_mode", "pad_cfg", "crop_padding")
@@ -183,6 +185,8 @@ def test_view(pipeline: list[Section], img_size: Any) -> dict[str, Any]:
     if not pipeline:
         return settings
     side = min(_height_width(img_size))
+    if settings.get("crop_mode") == "squash" and side != max(_height_width(img_size)):
+        raise ConfigError(f"{_above(pipeline)} makes squares, and model.backbone.img_size is {_size(img_size)}")
     if resize is None or not (cropped or (settings["crop_mode"] == "squash" and resize == side)):
         raise ConfigError(f"{_above(pipeline)} needs ResizeEdge (or Resize) and CenterCrop to make images of one size")
     settings["crop_pct"] = _crop_pct(side, resize, pipeline)
@@ -256,12 +260,20 @@ def _rand_augment(step: Section) -> str:
     return f"rand-m{magnitude:g}-n{int(step.number('num_policies'))}-mstd{spread}-inc1"
 
 
-def _same_size(step: Section, size: Any, img_size: Any) -> None:
+def _same_size(step: Section, height_width: tuple[Any, ...], img_size: Any) -> None:
     """Refuse a crop of another size than the network is for."""
-    if _height_width(size) != _height_width(img_size):
+    if height_width != _height_width(img_size):
         raise ConfigError(
-            f"{step.where} crops to {size!r} and model.backbone.img_size is {img_size!r}; make them equal"
+            f"{step.where} crops to {_size(height_width)} and model.backbone.img_size is {_size(img_size)}; make them "
+            "equal"
         )
+
+
+def _size(size: Any) -> str:
+    sides = _height_width(size)
+    if len(sides) == 2 and sides[0] != sides[1]:
+        return f"height {sides[0]!r}, width {sides[1]!r}"
+    return repr(sides[0] if len(sides) == 2 else size)
 
 
 def _height_width(size: Any) -> tuple[Any, ...]:

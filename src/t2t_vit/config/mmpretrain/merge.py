@@ -16,3 +16,10 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def unshared(value: Any) -> Any:
+    """Return a copy of `value` in which no dict or list stands at two places; of what is in itself there is none."""
+    if isinstance(value, dict):
+        return {key: unshared(item) for key, item in value.items()}
+    return type(value)(map(unshared, value)) if isinstance(value, list | tuple) else value

@@ -1,4 +1,6 @@
-"""MMPretrain's dotted names for ``--cfg-options``.
+"""MMPretrain's dotted names for ``--cfg-options`` over a config of this package.
+
+A config of MMPretrain has its options put into its own values instead: see `options`.
 
 Source: MMPretrain 1.2.0, `configs/_base_` and `configs/t2t_vit`; the numbers in the names of schedulers, hooks and
 augments are those of the published configs.
@@ -12,8 +14,9 @@ from typing import Any
 
 from t2t_vit.config.mmpretrain.images import of_255
 from t2t_vit.config.mmpretrain.model import ARCHITECTURES, mlp_ratio
-from t2t_vit.config.mmpretrain.training import WRAPPERS, decay_of
-from t2t_vit.errors import ConfigError
+from t2t_vit.config.mmpretrain.training import WRAPPERS, decay_of, kept
+from t2t_vit.config.validation import known_keys
+from t2t_vit.errors import ConfigError, nearest
 
 #: MMPretrain's dotted name to ours, for what has the same value.
 DOTTED_NAMES = {
@@ -35,7 +38,6 @@ DOTTED_NAMES = {
     "train_dataloader.num_workers": "data.num_workers",
     "train_dataloader.pin_memory": "data.pin_memory",
     "train_dataloader.persistent_workers": "data.persistent_workers",
-    "train_dataloader.dataset.data_root": "data.root",
     "train_dataloader.dataset.split": "data.train",
     "train_dataloader.dataset.data_prefix": "data.train",
     "train_dataloader.dataset.data_prefix.img_path": "data.train",
@@ -58,16 +60,17 @@ DOTTED_NAMES = {
     "param_scheduler.1.eta_min": "schedule.min_lr",
     "param_scheduler.2.factor": "schedule.cooldown_factor",
     "train_cfg.max_epochs": "schedule.epochs",
-    "train_cfg.val_interval": "runtime.checkpoint_interval",
     "randomness.seed": "runtime.seed",
     "default_hooks.logger.interval": "runtime.log_interval",
     "default_hooks.checkpoint.interval": "runtime.checkpoint_interval",
-    "default_hooks.checkpoint.max_keep_ckpts": "runtime.keep_checkpoints",
     "load_from": "model.pretrained",
 }
 
 #: Names that change nothing here, and what is below them.
 _IDLE = (
+    "default_hooks.checkpoint.rule",
+    "default_hooks.checkpoint.save_best",
+    "default_hooks.checkpoint.save_last",
     "default_hooks.param_scheduler",
     "default_hooks.sampler_seed",
     "default_hooks.timer",
@@ -77,11 +80,14 @@ _IDLE = (
     "launcher",
     "log_level",
     "log_processor",
+    "optim_wrapper.loss_scale",
     "test_evaluator",
     "val_evaluator",
     "vis_backends",
     "visualizer",
 )
+
+_COSINE = "the cosine has what is left of schedule.epochs by warm-up and cool-down: set schedule.cooldown_epochs"
 
 #: Names for what is told in another way.
 _ELSEWHERE = {
@@ -92,6 +98,8 @@ _ELSEWHERE = {
     "test_dataloader.batch_size": "evaluation has the batches of training: set train_dataloader.batch_size",
     "test_dataloader.num_workers": "evaluation has the loaders of training: set train_dataloader.num_workers",
     "optim_wrapper.accumulative_counts": "gradients are not accumulated here: set train_dataloader.batch_size",
+    "param_scheduler.1.T_max": _COSINE,
+    "param_scheduler.1.end": _COSINE,
     "randomness.deterministic": "a run is repeatable by its seed: set randomness.seed",
 }
 
@@ -109,12 +117,54 @@ def apply_name(key: str, value: Any, values: Values) -> bool:
     Raises:
         ConfigError: It is told in another way here, or the value cannot be.
     """
-    if key in _ELSEWHERE:
-        raise ConfigError(f"--cfg-options: {key} cannot be set here; {_ELSEWHERE[key]}")
+    refuse_elsewhere(key)
     if key in _CONVERSIONS:
         _CONVERSIONS[key](key, value, values)
         return True
     return any(key == name or key.startswith(f"{name}.") for name in _IDLE)
+
+
+def refuse_elsewhere(key: str) -> None:
+    """Refuse a name of MMPretrain's for what is told in another way here.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if key in _ELSEWHERE:
+        raise ConfigError(f"--cfg-options: {key} cannot be set here; {_ELSEWHERE[key]}")
+
+
+def unknown_setting(key: str) -> ConfigError:
+    """Return the error for a name that nobody knows, with the nearest that are known."""
+    every = [f"{section}.{name}" for section in known_keys([]) for name in known_keys([section])]
+    same_name = [known for known in every if known.endswith(f".{key.rpartition('.')[2]}")]
+    hint = f" Did you mean {same_name[0]!r}?" if same_name else nearest(key, [*every, *KNOWN_NAMES])
+    return ConfigError(f"--cfg-options: unknown setting {key!r}.{hint}")
+
+
+def move_roots(roots: dict[str, Any], values: Values) -> None:
+    """Let the images of each split that `roots` names lie in a folder of its own; ours is one for both.
+
+    Args:
+        roots: MMPretrain's `data_root`, by the names in `ROOTS`, in the order given.
+        values: Our settings by section, changed in place.
+
+    Raises:
+        ConfigError: One is no text.
+    """
+    data, of_split = values["data"], {}
+    for key, value in roots.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"--cfg-options: {key} is {value!r}; expected a folder")
+        of_split[ROOTS[key]] = value
+    if not of_split:
+        return
+    val_root = of_split.get("val", str(data["root"]))
+    data["root"] = of_split.get("train", data["root"])
+    if os.path.normpath(val_root) != os.path.normpath(data["root"]):
+        moved = os.path.isabs(data["val"]) and "val" in of_split  # noqa: PTH117 -- it stays text
+        folder = os.path.basename(data["val"]) if moved else data["val"]  # noqa: PTH119
+        data["val"] = os.path.join(os.path.abspath(val_root), folder)  # noqa: PTH100, PTH118
 
 
 def _of_255(key: str, value: Any, values: Values) -> None:
@@ -128,7 +178,10 @@ def _decay(_: str, value: Any, values: Values) -> None:
 def _precision(key: str, value: Any, values: Values) -> None:
     if value not in WRAPPERS:
         raise ConfigError(f"--cfg-options: {key} is {value!r}; expected {' or '.join(WRAPPERS)}")
-    values["runtime"]["precision"] = WRAPPERS[value]
+    runtime = values["runtime"]
+    # `dtype` says which half precision; whether it stands before or after this changes nothing.
+    if WRAPPERS[value] == "float32" or runtime["precision"] == "float32":
+        runtime["precision"] = WRAPPERS[value]
 
 
 def _hidden_width(_: str, value: Any, values: Values) -> None:
@@ -144,14 +197,27 @@ def _performer(_: str, value: Any, values: Values) -> None:
     values["model"]["tokens"] = "performer" if value else "transformer"
 
 
-def _evaluation_root(key: str, value: Any, values: Values) -> None:
-    """Name another root for the images to evaluate on; theirs may differ from that of training, ours is one."""
-    data = values["data"]
-    if not isinstance(value, str):
-        raise ConfigError(f"--cfg-options: {key} is {value!r}; expected a folder")
-    if os.path.normpath(value) != os.path.normpath(data["root"]):
-        folder = os.path.basename(data["val"]) if os.path.isabs(data["val"]) else data["val"]  # noqa: PTH117, PTH119
-        data["val"] = os.path.join(os.path.abspath(value), folder)  # noqa: PTH100, PTH118 -- it stays text
+def _val_interval(key: str, value: Any, values: Values) -> None:
+    if value != values["runtime"]["checkpoint_interval"]:
+        raise ConfigError(
+            f"--cfg-options: {key} cannot be {value!r}; each checkpoint is evaluated here: set "
+            "default_hooks.checkpoint.interval"
+        )
+
+
+def _validate(key: str, value: Any, values: Values) -> None:
+    if value is not None:
+        raise ConfigError(f"--cfg-options: {key} is {value!r}; expected None, which turns evaluation off")
+    values["runtime"]["validate"] = False
+
+
+def _to_rgb(key: str, value: Any, _: Values) -> None:
+    if value is not True:
+        raise ConfigError(f"--cfg-options: {key} is {value!r}; images are RGB here, with mean and std of R, G, B")
+
+
+def _keep(_: str, value: Any, values: Values) -> None:
+    values["runtime"]["keep_checkpoints"] = kept(value)
 
 
 _CONVERSIONS: dict[str, Callable[[str, Any, Values], None]] = {
@@ -159,13 +225,25 @@ _CONVERSIONS: dict[str, Callable[[str, Any, Values], None]] = {
     "data_preprocessor.std": _of_255,
     "model.data_preprocessor.mean": _of_255,
     "model.data_preprocessor.std": _of_255,
+    "data_preprocessor.to_rgb": _to_rgb,
     "custom_hooks.0.momentum": _decay,
+    "default_hooks.checkpoint.max_keep_ckpts": _keep,
+    "train_cfg.val_interval": _val_interval,
+    "val_cfg": _validate,
     "optim_wrapper.type": _precision,
     "model.backbone.layer_cfgs.feedforward_channels": _hidden_width,
     "model.backbone.t2t_cfg.use_performer": _performer,
-    "val_dataloader.dataset.data_root": _evaluation_root,
-    "test_dataloader.dataset.data_root": _evaluation_root,
+}
+
+#: What is read beside what other names set, so after them.
+AFTER_OTHERS = ("model.backbone.layer_cfgs.feedforward_channels", "optim_wrapper.type", "train_cfg.val_interval")
+
+#: Folders that data sets lie in, by whose they are.
+ROOTS = {
+    "train_dataloader.dataset.data_root": "train",
+    "val_dataloader.dataset.data_root": "val",
+    "test_dataloader.dataset.data_root": "val",
 }
 
 #: Every name that is understood, for hints.
-KNOWN_NAMES = [*DOTTED_NAMES, *_CONVERSIONS, *_ELSEWHERE]
+KNOWN_NAMES = [*DOTTED_NAMES, *_CONVERSIONS, *ROOTS, *_ELSEWHERE]

@@ -44,6 +44,17 @@ class Section:
             raise ConfigError(f"{self.where}.{key} is {value!r}; expected a number")
         return value
 
+    def count(self, key: str, default: int | None = None) -> Any:
+        """Return the value of `key`, which is a whole number from 1.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        value = self.take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{self.where}.{key} is {value!r}; expected a whole number, 1 or more")
+        return value
+
     def expect(self, key: str, *allowed: Any) -> None:
         """Refuse any value of `key` but those `allowed`; the first of them is what a missing key means.
 

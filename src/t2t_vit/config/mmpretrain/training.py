@@ -75,10 +75,13 @@ def schedule(schedulers: list[Section], epochs: int, lr: float, notes: list[str]
         scheduler.expect("by_epoch", True)
         begin, end = scheduler.number("begin", 0), scheduler.take("end")
         end = epochs if end is None else end
-        if _PHASES.index(kind) < phase or begin != reached or not isinstance(end, int) or end <= begin:
+        # Without a cosine before it, a constant part of the rate is MMEngine's way of warming up.
+        is_cooldown_of_nothing = kind == "ConstantLR" and phase != _PHASES.index(kind)
+        out_of_turn = _PHASES.index(kind) < phase or is_cooldown_of_nothing
+        if out_of_turn or begin != reached or not isinstance(end, int) or end <= begin:
             raise ConfigError(
                 f"{scheduler.where} ({kind}) goes from epoch {begin} to {end!r}; expected {', '.join(_PHASES)} in this "
-                f"order, each beginning where the one before ends (here at {reached})"
+                f"order, ConstantLR only after the cosine, each beginning where the one before ends (here at {reached})"
             )
         phase, reached = _PHASES.index(kind) + 1, end
         by_step = scheduler.take("convert_to_iter_based", False)
@@ -120,7 +123,10 @@ def average(hooks: list[Section]) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {"enabled": False}
     for hook in hooks:
-        if hook.type_in(["EMAHook", *_IDLE_HOOKS]) != "EMAHook":
+        kind = hook.type_in(["EMAHook", *_IDLE_HOOKS])
+        if kind != "EMAHook":
+            hook.skip("priority", *_IDLE_HOOKS[kind])
+            hook.close()
             continue
         hook.expect("ema_type", "ExponentialMovingAverage")
         hook.expect("interval", 1)
@@ -132,8 +138,26 @@ def average(hooks: list[Section]) -> dict[str, Any]:
     return settings
 
 
-#: Hooks that watch and change nothing.
-_IDLE_HOOKS = ["EmptyCacheHook", "IterTimerHook", "NaiveVisualizationHook", "ProfilerHook", "RuntimeInfoHook"]
+#: Hooks that watch and change nothing, and what can be said of each.
+_IDLE_HOOKS: dict[str, tuple[str, ...]] = {
+    "EmptyCacheHook": ("before_epoch", "after_epoch", "after_iter"),
+    "IterTimerHook": (),
+    "NaiveVisualizationHook": ("interval", "draw_gt", "draw_pred"),
+    "ProfilerHook": (
+        "by_epoch",
+        "profile_times",
+        "activity_with_cpu",
+        "activity_with_cuda",
+        "schedule",
+        "on_trace_ready",
+        "record_shapes",
+        "profile_memory",
+        "with_stack",
+        "with_flops",
+        "json_trace_path",
+    ),
+    "RuntimeInfoHook": (),
+}
 
 
 def decay_of(momentum: Any) -> Any:
@@ -145,29 +169,98 @@ def epochs_of(train_cfg: Section) -> tuple[int, int]:
     """Return the epochs of a run, and of how many one is evaluated."""
     if train_cfg.take("type") not in (None, "EpochBasedTrainLoop") or train_cfg.take("by_epoch", True) is not True:
         raise ConfigError(f"{train_cfg.where} counts iterations; expected by_epoch=True with max_epochs")
-    epochs, interval = train_cfg.number("max_epochs"), train_cfg.number("val_interval", 1)
+    epochs, interval = train_cfg.count("max_epochs"), train_cfg.count("val_interval", 1)
     train_cfg.skip("type", "by_epoch", "val_begin")
     train_cfg.expect("dynamic_intervals", None)
     train_cfg.close()
     return epochs, interval
 
 
-def log_and_checkpoints(hooks: Section, epochs: int) -> dict[str, Any]:
-    """Return our `runtime` settings of ``default_hooks``."""
+def log_and_checkpoints(hooks: Section) -> dict[str, Any]:
+    """Return our `runtime` settings of ``default_hooks``.
+
+    Raises:
+        ConfigError: A hook has what cannot be had here.
+    """
     settings: dict[str, Any] = {}
     logger, checkpoint = hooks.section("logger"), hooks.section("checkpoint")
-    if logger is not None and "interval" in logger.values:
-        settings["log_interval"] = logger.take("interval")
+    if logger is not None:
+        logger.type_in(["LoggerHook"], "LoggerHook")
+        if "interval" in logger.values:
+            settings["log_interval"] = logger.count("interval")
+        logger.skip("interval", "priority", *_LOGGER_SETTINGS)
+        logger.close()
     if checkpoint is not None:
+        checkpoint.type_in(["CheckpointHook"], "CheckpointHook")
         checkpoint.expect("by_epoch", True)
         if "interval" in checkpoint.values:
-            settings["checkpoint_interval"] = checkpoint.take("interval")
-        keep = checkpoint.take("max_keep_ckpts")
-        if keep is not None:
-            settings["keep_checkpoints"] = epochs if keep == -1 else keep
-    hooks.skip("timer", "param_scheduler", "sampler_seed", "visualization", "runtime_info")
+            settings["checkpoint_interval"] = checkpoint.count("interval")
+        if "max_keep_ckpts" in checkpoint.values:
+            settings["keep_checkpoints"] = kept(checkpoint.number("max_keep_ckpts"))
+        checkpoint.skip("interval", "max_keep_ckpts", "priority", *_CHECKPOINT_SETTINGS)
+        checkpoint.close()
+    for name, (kind, known) in _IDLE_DEFAULT_HOOKS.items():
+        hook = hooks.section(name)
+        if hook is not None:
+            hook.type_in([kind], kind)
+            hook.skip("priority", *known)
+            hook.close()
     hooks.close()
     return settings
+
+
+def kept(max_keep_ckpts: Any) -> Any:
+    """Return how many checkpoints ``max_keep_ckpts`` keeps: all of them, None, if it is not above 0."""
+    is_number = isinstance(max_keep_ckpts, int) and not isinstance(max_keep_ckpts, bool)
+    return None if is_number and max_keep_ckpts < 1 else max_keep_ckpts
+
+
+#: What a hook can be told that changes nothing here: the optimizer is saved, the best checkpoint is that of top-1.
+_CHECKPOINT_SETTINGS = (
+    "save_optimizer",
+    "save_param_scheduler",
+    "out_dir",
+    "save_last",
+    "save_best",
+    "rule",
+    "greater_keys",
+    "less_keys",
+    "file_client_args",
+    "filename_tmpl",
+    "backend_args",
+    "published_keys",
+    "save_begin",
+)
+_LOGGER_SETTINGS = (
+    "ignore_last",
+    "interval_exp_name",
+    "out_dir",
+    "out_suffix",
+    "keep_local",
+    "file_client_args",
+    "log_metric_by_epoch",
+    "backend_args",
+)
+_VISUALIZATION = (
+    "enable",
+    "interval",
+    "show",
+    "out_dir",
+    "draw_gt",
+    "draw_pred",
+    "draw_score",
+    "resize",
+    "rescale_factor",
+    "text_cfg",
+    "wait_time",
+)
+_IDLE_DEFAULT_HOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "timer": ("IterTimerHook", ()),
+    "param_scheduler": ("ParamSchedulerHook", ()),
+    "sampler_seed": ("DistSamplerSeedHook", ()),
+    "visualization": ("VisualizationHook", _VISUALIZATION),
+    "runtime_info": ("RuntimeInfoHook", ()),
+}
 
 
 def _weight_decay_rules(wrapper: Section) -> None:
