@@ -2,8 +2,8 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-digits_demo.py
 
-Hardware: two CPU cores, about 100 s. Measured on the held-out pictures, last checkpoint, EMA weights: top-1 99.4 %; with
-other seeds and thread counts 99.2 to 99.4 % (five runs).
+Hardware: two CPU cores, about 100 s. Measured on the held-out pictures, last checkpoint, EMA weights: top-1 99.4 %;
+with other seeds and thread counts 99.2 to 99.4 % (five runs).
 """
 
 from t2t_vit.config import (

@@ -592,7 +592,7 @@ def test_another_input_size_has_a_preprocessing_of_its_own():
 
 def test_a_file_with_other_classes_is_not_called_another_architecture(tmp_path):
     torch.save(get_model("t2t_vit_7", num_classes=5).state_dict(), tmp_path / "five.pth")
-    with pytest.raises(CheckpointError, match="does not fit t2t_vit_7.*give num_classes") as error:
+    with pytest.raises(CheckpointError, match=r"does not fit t2t_vit_7.*give num_classes") as error:
         timm.create_model("t2t_vit_7", checkpoint_path=tmp_path / "five.pth")
     assert "This is" not in str(error.value)
     torch.save(get_model("t2t_vit_10").state_dict(), tmp_path / "ten.pth")
