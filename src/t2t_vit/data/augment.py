@@ -7,27 +7,28 @@ Source: timm, `data/transforms_factory.py`; MMPretrain, `configs/_base_/datasets
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import random
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
-from timm.data.auto_augment import rand_augment_transform
+from PIL import Image
 from timm.data.mixup import Mixup
-from timm.data.random_erasing import RandomErasing
+from timm.data.transforms import RandomResizedCropAndInterpolation
 from torchvision import transforms
 
-from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.data.erasing import Patch, draw_patch
+from t2t_vit.data.preprocess import Preprocess, channels_first
+from t2t_vit.data.rand_augment import rand_augment as rand_augment_of
+from t2t_vit.data.resized_crop import resized_crop
 from t2t_vit.errors import ConfigError
-
-#: timm's operations on colours that refuse pictures with an alpha channel.
-_ON_COLOURS_ALONE = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize")
 
 
 class Augment:
-    """Turns a picture into one of its many training views: crop, flip, RandAugment, normalize, erase.
+    """Turns a picture into one of its many training views: crop, flip, RandAugment, erase.
+
+    Views stay bytes: where batches are put together and sent to other processes, most of the time is memory traffic, of
+    which floats are four times as much (benchmarks/README.md). They are normalized as a batch, on the device.
 
     Its randomness is that of Python's, NumPy's and torch's global generators, which the loader seeds for each sample.
 
@@ -62,36 +63,43 @@ class Augment:
         translate: float,
     ) -> None:
         self.preprocess = preprocess
-        resample = transforms.InterpolationMode(interpolation)
+        self.crop_scale = crop_scale
+        self.crop_ratio = crop_ratio
+        self.hflip = hflip
+        self.resample = Image.Resampling[interpolation.upper()]
+        # Pillow has no affine transform with Lanczos' filter.
+        moving = Image.Resampling.BICUBIC if interpolation == "lanczos" else self.resample
         fill = tuple(round(255 * m) for m in preprocess.mean)
-        steps: list[Any] = []
-        if rotate or translate:
-            steps.append(
-                transforms.RandomAffine(
-                    rotate,
-                    translate=(translate, translate),
-                    interpolation=_affine_filter(resample),
-                    fill=list(fill),
-                )
+        self.affine = (
+            transforms.RandomAffine(
+                rotate,
+                translate=(translate, translate),
+                interpolation=transforms.InterpolationMode(moving.name.lower()),
+                fill=list(fill),
             )
-        steps.append(
-            transforms.RandomResizedCrop(
-                preprocess.img_size, scale=crop_scale, ratio=crop_ratio, interpolation=resample
-            )
+            if rotate or translate
+            else None
         )
-        if hflip:
-            steps.append(transforms.RandomHorizontalFlip(hflip))
-        if rand_augment:
-            steps.append(_rand_augment(rand_augment, min(preprocess.img_size), fill, resample))
-        self.view = transforms.Compose(steps)
-        low, high = erase_area
-        self.erase = RandomErasing(erase_prob, min_area=low, max_area=high, mode="pixel", device="cpu")
+        self.policy = rand_augment_of(rand_augment, min(preprocess.img_size), fill, moving) if rand_augment else None
+        self.erase_prob = erase_prob
+        self.erase_area = erase_area
 
-    def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Return a view (C, H, W), float32, of a picture in the mode that `preprocess` asks for."""
-        view = self.preprocess.normalize(self.view(image))
-        erased: torch.Tensor = self.erase(view)
-        return erased
+    def __call__(self, image: Image.Image) -> tuple[torch.Tensor, Patch | None]:
+        """Return a view (C, H, W), uint8, of a picture in the mode that `preprocess` asks for, and what covers it."""
+        if self.affine is not None:
+            image = self.affine(image)
+        view = self._crop(image)
+        if random.random() < self.hflip:
+            view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.policy is not None:
+            view = self.policy(view)
+        pixels = channels_first(view)
+        return pixels, draw_patch(pixels.shape, self.erase_prob, self.erase_area)
+
+    def _crop(self, image: Image.Image) -> Image.Image:
+        draw: Any = RandomResizedCropAndInterpolation.get_params
+        top, left, height, width = draw(image, self.crop_scale, self.crop_ratio)
+        return resized_crop(image, (left, top, left + width, top + height), self.preprocess.img_size, self.resample)
 
 
 class Mix:
@@ -145,50 +153,7 @@ def seed_sample(*key: int) -> None:
 
 def _seed_python_and_numpy(key: tuple[int, ...]) -> int:
     """Seed both from `key` and return a seed of 64 bits for torch."""
-    import random
-
     words = np.random.SeedSequence(key).generate_state(4, np.uint32)
     random.seed(int(words[0]))
     np.random.seed(words[1])
     return int(words[2]) << 32 | int(words[3])
-
-
-def _rand_augment(policy: str, side: int, fill: tuple[int, ...], resample: Any) -> Any:
-    hparams = {
-        "translate_const": int(side * 0.45),
-        "img_mean": fill if len(fill) > 1 else fill[0],
-        "interpolation": getattr(Image.Resampling, _affine_filter(resample).name),
-    }
-    try:
-        augment = rand_augment_transform(policy, hparams)
-    except (AssertionError, KeyError, ValueError) as error:
-        raise ConfigError(
-            f"augmentation.rand_augment is {policy!r}, which timm does not take ({error!r}); "
-            "expected a policy such as 'rand-m9-n2-mstd0.5-inc1'"
-        ) from None
-    for operation in augment.ops:
-        # At its strongest, one draw in 640 of the recipe, timm asks for 0 bits, which Pillow 13 refuses.
-        if operation.name.startswith("Posterize"):
-            operation.aug_fn = _posterize
-        if operation.name.startswith(_ON_COLOURS_ALONE):
-            operation.aug_fn = partial(_on_colours, operation.aug_fn)
-    return augment
-
-
-def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
-
-
-def _on_colours(operation: Callable[..., Image.Image], image: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:
-    """Return `operation` on the colours of `image`; an alpha channel stays as it is."""
-    if image.mode != "RGBA":
-        return operation(image, *args, **kwargs)
-    changed = operation(image.convert("RGB"), *args, **kwargs)
-    changed.putalpha(image.getchannel("A"))
-    return changed
-
-
-def _affine_filter(resample: Any) -> Any:
-    """Return `resample`, or bicubic for the one that Pillow has no affine transform with."""
-    modes = transforms.InterpolationMode
-    return modes.BICUBIC if resample == modes.LANCZOS else resample

@@ -76,7 +76,7 @@ def decode(source: str | os.PathLike[str] | bytes, mode: Mode = "RGB") -> Image.
     if not data:
         raise ImageError(f"{name} is empty: it has 0 bytes.")
     file = _File(data)
-    with _errors_of(name), _silent_pillow():
+    with _errors_of(name), silent_pillow():
         try:
             image = Image.open(file)
         except UnidentifiedImageError:
@@ -100,7 +100,7 @@ def from_pil(image: Image.Image, mode: Mode = "RGB") -> Image.Image:
     """
     _check_choice("mode", mode, get_args(Mode))
     name = str(getattr(image, "filename", "")) or "The image"
-    with _errors_of(name), _silent_pillow():
+    with _errors_of(name), silent_pillow():
         return _convert(image, mode, name)
 
 
@@ -338,7 +338,7 @@ _filters: warnings.catch_warnings[None] | None = None
 
 
 @contextmanager
-def _silent_pillow() -> Iterator[None]:
+def silent_pillow() -> Iterator[None]:
     """Ignore the warnings of Pillow's modules, even where warnings are errors.
 
     Warning filters belong to the process. If each thread saved and restored them, one would restore what

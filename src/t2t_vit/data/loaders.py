@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import torch
 from torch.utils.data import DataLoader
 
-from t2t_vit.data.datasets import EvaluationSet, TrainingSet
-from t2t_vit.data.samplers import EverySampleOnce, ShuffledBatches
+from t2t_vit.data.freed_memory import keep_freed_memory
+from t2t_vit.data.samplers import EverySampleOnce, TrainingBatches
+from t2t_vit.data.views import (
+    BadImage,
+    Batch,
+    EvaluationSet,
+    StreamedTrainingSet,
+    TrainingSet,
+    collate_pictures,
+    collate_views,
+)
+from t2t_vit.errors import ImageError
 
 _SECONDS_AFTER_SIGTERM: Final = 30
 
@@ -23,6 +35,10 @@ class Loader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         self._batches = super().__iter__()
+        # torch would raise the death of a loading process wherever the run stands, even within an optimizer's step;
+        # without its handler it is raised where the next batch is asked for.
+        if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return self._batches
 
     def close(self) -> None:
@@ -33,23 +49,133 @@ class Loader(DataLoader[Any]):
         self._batches = None
 
 
-def training_loader(dataset: TrainingSet, batches: ShuffledBatches, **options: Any) -> Loader:
-    """Return a loader of (images (B, C, H, W), labels (B,)) for the epoch that `batches` is set to.
+class TrainingLoader(Loader):
+    """Batches of training, from any step on."""
+
+    batch_sampler: TrainingBatches
+    dataset: TrainingSet
+
+    def from_step(self, epoch: int, step: int) -> Iterator[Batch]:
+        """Return the batches of `epoch` from its step `step` on: as many a step as gradients are accumulated over."""
+        self.batch_sampler.start_at(epoch, step)
+        batches: Iterator[Batch] = iter(self)
+        return batches
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of a whole epoch."""
+        return self.batch_sampler.steps_per_epoch
+
+    @property
+    def global_batch_size(self) -> int:
+        """Images of a step."""
+        return self.batch_sampler.global_batch_size
+
+
+class StreamLoader(Loader):
+    """Batches of training from a stream, from any step on.
+
+    Attributes:
+        accumulation: How many batches of each process make a step.
+    """
+
+    dataset: StreamedTrainingSet
+    accumulation: int
+
+    def from_step(self, epoch: int, step: int) -> Iterator[Batch]:
+        """Return the batches of `epoch` from its step `step` on: as many a step as gradients are accumulated over."""
+        self.dataset.start_at(epoch, step * self.accumulation)
+        batches: Iterator[Batch] = iter(self)
+        return batches
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of a whole epoch."""
+        return self.dataset.batches_per_epoch // self.accumulation
+
+    @property
+    def global_batch_size(self) -> int:
+        """Images of a step."""
+        return self.dataset.batch_size * self.dataset.world_size * self.accumulation
+
+    @property
+    def num_parts(self) -> int:
+        """Into how many parts the stream is shared out."""
+        return self.dataset.world_size * max(self.num_workers, 1)
+
+
+class EvaluationLoader(Loader):
+    """Batches of (images (B, C, H, W), labels (B,), indices (B,)).
+
+    Attributes:
+        on_bad: Called with images that cannot be read and are not in the batch.
+    """
+
+    on_bad: Callable[[list[BadImage]], None]
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if batch.bad:
+                self.on_bad(batch.bad)
+            yield batch[:3]
+
+
+def training_loader(dataset: TrainingSet, batches: TrainingBatches, **options: Any) -> TrainingLoader:
+    """Return a loader of `Batch`es.
 
     Args:
         dataset: The images.
         batches: Their order.
         options: `num_workers`, `pin_memory`, `persistent_workers`.
     """
-    return Loader(dataset, batch_sampler=batches, **_options(**options))
+    collate = partial(collate_views, dataset.augment.preprocess)
+    return TrainingLoader(dataset, batch_sampler=batches, collate_fn=collate, **_options(**options))
+
+
+def stream_loader(dataset: StreamedTrainingSet, accumulation: int, **options: Any) -> StreamLoader:
+    """Return a loader of `Batch`es of a stream.
+
+    Args:
+        dataset: The images.
+        accumulation: How many batches of each process make a step.
+        options: `num_workers`, `pin_memory`, `persistent_workers`.
+    """
+    # Workers that stay would not be told of the next epoch.
+    options = {**_options(**options), "persistent_workers": False}
+    collate = partial(collate_views, dataset.augment.preprocess)
+    loader = StreamLoader(dataset, batch_size=dataset.batch_size, collate_fn=collate, **options)
+    loader.accumulation = accumulation
+    return loader
 
 
 def evaluation_loader(
-    dataset: EvaluationSet, batch_size: int, rank: int = 0, world_size: int = 1, **options: Any
-) -> Loader:
-    """Return a loader of (images (B, C, H, W), labels (B,), indices (B,)): each image once over all processes."""
+    dataset: EvaluationSet,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    on_bad: Callable[[list[BadImage]], None] | None = None,
+    **options: Any,
+) -> EvaluationLoader:
+    """Return a loader of each image, once over all processes.
+
+    Args:
+        dataset: The images.
+        batch_size: Images a batch.
+        rank: Which of the processes this is.
+        world_size: How many share the images.
+        on_bad: Called with images that cannot be read; None: they are an `ImageError`.
+        options: `num_workers`, `pin_memory`, `persistent_workers`.
+    """
     sampler = EverySampleOnce(len(dataset), rank, world_size)
-    return Loader(dataset, batch_size=batch_size, sampler=sampler, **_options(**options))
+    loader = EvaluationLoader(
+        dataset, batch_size=batch_size, sampler=sampler, collate_fn=collate_pictures, **_options(**options)
+    )
+    loader.on_bad = on_bad or _refuse
+    return loader
+
+
+def _refuse(bad: list[BadImage]) -> None:
+    raise ImageError(bad[0].reason)
 
 
 def _options(num_workers: int, pin_memory: bool, persistent_workers: bool) -> dict[str, Any]:
@@ -59,11 +185,16 @@ def _options(num_workers: int, pin_memory: bool, persistent_workers: bool) -> di
         "num_workers": num_workers,
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
-        "worker_init_fn": _leave_signals_to_the_run,
+        "worker_init_fn": _start_worker,
     }
 
 
-def _leave_signals_to_the_run(_: int) -> None:
+def _start_worker(_: int) -> None:
+    _leave_signals_to_the_run()
+    keep_freed_memory()
+
+
+def _leave_signals_to_the_run() -> None:
     """Outlive what asks the run to stop: Ctrl-C reaches every process, and the run still needs its batch to save."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):

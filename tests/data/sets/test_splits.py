@@ -1,4 +1,4 @@
-"""The folds of a cross-validation share out the images, class by class."""
+"""Folds and fractions share out the images, class by class."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 
 from t2t_vit.config import Data
-from t2t_vit.data.datasets import Digits
-from t2t_vit.data.splits import fold_of
+from t2t_vit.data.sets.digits import Digits
+from t2t_vit.data.sets.image_set import ImageSet
+from t2t_vit.data.sets.splits import fold_of, fraction_of
 from t2t_vit.errors import ConfigError, DatasetError
 from t2t_vit.run import open_images
 
@@ -66,3 +67,43 @@ def test_fold_that_does_not_exist_is_refused(settings, tmp_path):
 
     with pytest.raises(ConfigError, match=r"data\.(fold|num_folds)"):
         validate_experiment({"data": settings}, "test")
+
+
+def test_fraction_holds_out_its_part_of_every_class(digits):
+    train, val = (fraction_of(digits, 0.1, split) for split in ("train", "val"))
+    assert sorted([*train.indices, *val.indices]) == list(range(len(digits)))
+    held_out = Counter(val.labels)
+    assert all(held_out[label] == round(count / 10) for label, count in Counter(digits.labels).items())
+    assert val.indices == fraction_of(Digits("train"), 0.1, "val").indices
+    assert val.indices != list(range(len(val)))
+
+
+def test_fraction_of_few_images_leaves_some_on_either_side():
+    train, val = (fraction_of(Labels([0, 0, 1, 1, 1, 2]), 0.9, split) for split in ("train", "val"))
+    assert (sorted(train.labels), sorted(val.labels)) == ([0, 1, 2], [0, 1, 1])
+    train, val = (fraction_of(Labels([0, 0, 1, 1, 1, 2]), 0.01, split) for split in ("train", "val"))
+    assert (sorted(train.labels), sorted(val.labels)) == ([0, 1, 1, 2], [0, 1])
+    with pytest.raises(
+        DatasetError, match="3 training images of 3 classes cannot be split for validation: no class has two"
+    ):
+        fraction_of(Labels([0, 1, 2]), 0.5, "val")
+
+
+def test_data_with_a_fraction_is_split_from_the_training_images(digits):
+    train, val = (open_images(Data(dataset="digits", val_fraction=0.25), split) for split in ("train", "val"))
+    assert len(train) + len(val) == len(digits)
+    assert not {train.name(i) for i in range(len(train))} & {val.name(i) for i in range(len(val))}
+
+
+class Labels(ImageSet):
+    """Labels without pictures."""
+
+    def __init__(self, labels):
+        self.labels = labels
+        self.classes = tuple("abc")
+
+    def load(self, index, mode):
+        raise AssertionError("no picture is needed")
+
+    def name(self, index):
+        return str(index)

@@ -1,18 +1,12 @@
-"""Images from folders of class folders and from scikit-learn's digits."""
+"""Images from folders of class folders."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 
-from t2t_vit.data.augment import Augment
 from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
-from t2t_vit.data.datasets import Digits, EvaluationSet, ImageFolder, TrainingSet
-from t2t_vit.data.preprocess import Preprocess
-from t2t_vit.data.samplers import SampleKey
+from t2t_vit.data.sets.folders import ImageFolder
 from t2t_vit.errors import DatasetError, ImageError
 
 
@@ -127,54 +121,3 @@ def test_folders_that_are_not_all_imagenets(tmp_path):
     assert ImageFolder(root).classes == ("cat", TENCH)
     message = refused(root, "imagenet")
     assert "has class folders that are no ImageNet ids, 'cat' for one; expected names such as n01440764" in message
-
-
-# --- digits ---
-
-
-def test_digits_are_split_as_ever():
-    train, val = Digits("train"), Digits("val")
-    assert (len(train), len(val)) == (1438, 359)
-    assert train.classes == val.classes == tuple("0123456789")
-    numbers = {split: [int(images.name(i).split()[1]) for i in range(len(images))] for split, images in
-               (("train", train), ("val", val))}  # fmt: skip
-    assert numbers["val"] == list(range(4, 1797, 5))
-    assert sorted(numbers["train"] + numbers["val"]) == list(range(1797))
-    # Counted once; they move if the order or the split does.
-    assert np.bincount(val.labels).tolist() == [27, 21, 34, 52, 34, 28, 31, 43, 47, 42]
-    assert train.labels[:10] == [0, 1, 2, 3, 5, 6, 7, 8, 0, 1]
-
-
-def test_digits_are_scikit_learns_pictures_from_black_to_white():
-    images = Digits("val")
-    pixels, labels = load_digits(return_X_y=True)
-    for index in (0, 100, 358):
-        picture = images.load(index, "L")
-        assert (picture.mode, picture.size) == ("L", (8, 8))
-        expected = np.rint(pixels[5 * index + 4].reshape(8, 8) * 255 / 16)
-        np.testing.assert_array_equal(np.asarray(picture), expected)
-        assert images.labels[index] == labels[5 * index + 4]
-    assert images.load(0, "RGB").mode == "RGB"
-
-
-# --- as the loaders see them ---
-
-
-def test_evaluation_set_gives_picture_label_and_index(tmp_path):
-    images = ImageFolder(make(tmp_path, "cat/1.png", "dog/1.png"))
-    preprocess = Preprocess((4, 4), None, "bicubic", (0.5,), (0.5,))
-    dataset = EvaluationSet(images, preprocess)
-    tensor, label, index = dataset[1]
-    assert (len(dataset), label, index) == (2, 1, 1)
-    torch.testing.assert_close(tensor, torch.full((1, 4, 4), (1 / 255 - 0.5) / 0.5))
-
-
-def test_training_set_gives_view_and_label():
-    preprocess = Preprocess((16, 16), None, "bicubic", (0.5,), (0.5,))
-    augment = Augment(
-        preprocess, crop_scale=(0.5, 1.0), crop_ratio=(0.8, 1.25), hflip=0.5, interpolation="bicubic",
-        rand_augment=None, erase_prob=0.5, erase_area=(0.02, 0.3), rotate=10.0, translate=0.1,
-    )  # fmt: skip
-    dataset = TrainingSet(Digits("train"), augment, seed=0)
-    view, label = dataset[SampleKey(epoch=0, image=4)]
-    assert (len(dataset), view.shape, view.dtype, label) == (1438, (1, 16, 16), torch.float32, 5)

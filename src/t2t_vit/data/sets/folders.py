@@ -1,56 +1,19 @@
-"""Where images come from: folders of class folders, or scikit-learn's digits.
-
-K classes.
-"""
+"""Images in folders of class folders."""
 
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
-from torch.utils.data import Dataset
 from torchvision.datasets.folder import make_dataset
 
-from t2t_vit.data.augment import Augment, seed_sample
 from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
-from t2t_vit.data.decode import SUFFIXES, Mode, decode, from_pil
-from t2t_vit.data.preprocess import Preprocess
-from t2t_vit.data.samplers import SampleKey
+from t2t_vit.data.decode import SUFFIXES, Mode, decode
+from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.errors import DatasetError, nearest
-
-
-class ImageSet(ABC):
-    """Pictures with labels.
-
-    Attributes:
-        classes: Names of the K classes.
-        labels: Label of each picture, 0 to K - 1.
-    """
-
-    classes: tuple[str, ...]
-    labels: Sequence[int]
-
-    def __len__(self) -> int:
-        """Return the number of pictures."""
-        return len(self.labels)
-
-    @abstractmethod
-    def load(self, index: int, mode: Mode) -> Image.Image:
-        """Return picture `index` in `mode`, upright.
-
-        Raises:
-            ImageError: It is missing or corrupt.
-        """
-
-    @abstractmethod
-    def name(self, index: int) -> str:
-        """Return what picture `index` is called, a path where it is a file."""
 
 
 class ImageFolder(ImageSet):
@@ -78,6 +41,7 @@ class ImageFolder(ImageSet):
         root = Path(folder)
         names = _class_folders(root)
         self.classes, label_of = _labels(root, names, classes, num_classes, known)
+        self._inside = len(os.path.join(root, ""))  # noqa: PTH118 -- with the separator
         self._samples = _images(root, label_of)
         self.labels = [label for _, label in self._samples]
 
@@ -89,66 +53,9 @@ class ImageFolder(ImageSet):
         """Return the path of picture `index`."""
         return self._samples[index][0]
 
-
-class Digits(ImageSet):
-    """scikit-learn's handwritten digits: 1,797 grey pictures of 8×8 pixels, every fifth of them held out.
-
-    Args:
-        split: `train` (1,438 pictures) or `val` (the 359 held out).
-
-    Source: UCI, Optical Recognition of Handwritten Digits.
-    """
-
-    def __init__(self, split: str) -> None:
-        from sklearn.datasets import load_digits
-
-        pixels, labels = load_digits(return_X_y=True)
-        held_out = np.arange(len(labels)) % 5 == 4
-        self._positions = np.flatnonzero(held_out if split == "val" else ~held_out)
-        grey = np.rint(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # the file has 0 to 16
-        self._pictures = grey[self._positions]
-        self.labels = [int(label) for label in labels[self._positions]]
-        self.classes = tuple(str(digit) for digit in range(10))
-
-    def load(self, index: int, mode: Mode) -> Image.Image:
-        """Return picture `index` in `mode`."""
-        return from_pil(Image.fromarray(self._pictures[index]), mode)
-
-    def name(self, index: int) -> str:
-        """Return "digit NUMBER", the number in scikit-learn's order."""
-        return f"digit {self._positions[index]}"
-
-
-class TrainingSet(Dataset[tuple[torch.Tensor, int]]):
-    """Augmented views; the view depends on the seed, the epoch and the index alone."""
-
-    def __init__(self, images: ImageSet, augment: Augment, seed: int) -> None:
-        self.images = images
-        self.augment = augment
-        self.seed = seed
-
-    def __getitem__(self, key: SampleKey) -> tuple[torch.Tensor, int]:
-        image = self.images.load(key.image, self.augment.preprocess.mode)
-        seed_sample(self.seed, key.epoch, key.image)
-        return self.augment(image), self.images.labels[key.image]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-class EvaluationSet(Dataset[tuple[torch.Tensor, int, int]]):
-    """Preprocessed pictures with label and index."""
-
-    def __init__(self, images: ImageSet, preprocess: Preprocess) -> None:
-        self.images = images
-        self.preprocess = preprocess
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
-        image = self.images.load(index, self.preprocess.mode)
-        return self.preprocess(image), self.images.labels[index], index
-
-    def __len__(self) -> int:
-        return len(self.images)
+    def key(self, index: int) -> str:
+        """Return the path of picture `index` in the folder."""
+        return self._samples[index][0][self._inside :].replace(os.sep, "/")
 
 
 def _class_folders(root: Path) -> list[str]:
