@@ -65,7 +65,7 @@ PYTHON = {
     "unknown setting": (
         "\nexperiment = Experiment(\n    optimizer=Optimizer(\n        weigth_decay=3\n    ),\n)",
         4,
-        "unknown setting 'optimizer.weigth_decay'. Did you mean 'weight_decay'? Known here: lr, weight_decay, betas",
+        "unknown setting 'optimizer.weigth_decay'. Did you mean 'weight_decay' or 'layer_decay'? Known here: kind, lr,",
     ),
     "unknown section": (
         "experiment = Experiment(optimiser=Optimizer())",

@@ -217,6 +217,34 @@ OVER = {
             "data.num_workers": 2, "model.num_classes": 3,
         },
     ),
+    "annotation files": (
+        "train_dataloader = dict(dataset=dict(ann_file='meta/train.txt'))\n"
+        "val_dataloader = dict(dataset=dict(data_root='data/imagenet', ann_file='meta/val.txt'))\n"
+        "test_dataloader = val_dataloader",
+        {
+            "data.train_annotations": "meta/train.txt", "data.val_annotations": "meta/val.txt",
+            "data.classes": "imagenet",
+        },
+    ),
+    "annotation files in two roots": (
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='CustomDataset', data_root='data/a',"
+        " ann_file='list.txt', pipeline={{_base_.train_pipeline}}))\n"
+        "val_dataloader = dict(dataset=dict(_delete_=True, type='CustomDataset', data_root='data/b',"
+        " data_prefix='images', ann_file='list.txt', pipeline={{_base_.test_pipeline}}))\n"
+        "test_dataloader = val_dataloader",
+        {
+            "data.root": "data", "data.train": "a", "data.train_annotations": "a/list.txt",
+            "data.val": "b/images", "data.val_annotations": "b/list.txt", "model.num_classes": 1000,
+        },
+    ),
+    "another optimizer, and batches that make a step": (
+        "optim_wrapper = dict(accumulative_counts=4, optimizer=dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9,"
+        " weight_decay=5e-4, nesterov=True))",
+        {
+            "optimizer.kind": "sgd", "optimizer.lr": 0.05, "optimizer.nesterov": True,
+            "optimizer.weight_decay": 5e-4, "optimizer.accumulation": 4,
+        },
+    ),
     "images in two roots": (
         "train_dataloader = dict(dataset=dict(data_root='data/a', split='', data_prefix=''))\n"
         "val_dataloader = dict(dataset=dict(data_root='data/b'))\ntest_dataloader = val_dataloader",
@@ -379,7 +407,10 @@ REFUSED = {
         "train_dataloader = dict(dataset=dict(type='CIFAR10'))",
         "train_dataloader.dataset.type is 'CIFAR10', which is not supported here. Supported: ImageNet, CustomDataset",
     ),
-    "annotations": ("train_dataloader = dict(dataset=dict(ann_file='meta/train.txt'))", "ann_file is 'meta/train.txt'"),
+    "annotations": (
+        "train_dataloader = dict(dataset=dict(ann_file=['a.txt']))",
+        "ann_file is ['a.txt']; expected text",
+    ),
     "sampler": ("train_dataloader = dict(sampler=dict(type='RepeatAugSampler'))", "sampler.type is 'RepeatAugSampler'"),
     "transform": (
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='ColorJitter', brightness=0.4)]))",
@@ -413,10 +444,10 @@ REFUSED = {
     ),
     "BGR": ("data_preprocessor = dict(to_rgb=False)", "data_preprocessor.to_rgb is not True"),
     "optimizer": (
-        "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))",
-        "optim_wrapper.optimizer.type is 'SGD', which is not supported here. Supported: AdamW",
+        "optim_wrapper = dict(optimizer=dict(_delete_=True, type='Lamb', lr=0.1))",
+        "optim_wrapper.optimizer.type is 'Lamb', which is not supported here. Supported: AdamW, SGD",
     ),
-    "accumulation": ("optim_wrapper = dict(accumulative_counts=4)", "optim_wrapper.accumulative_counts is 4"),
+    "accumulation": ("optim_wrapper = dict(accumulative_counts=0.5)", "optim_wrapper.accumulative_counts is 0.5"),
     "rate of a part": (
         "optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}))",
         "custom_keys['backbone'] is {'lr_mult': 0.1}; only dict(decay_mult=0.0)",

@@ -18,7 +18,7 @@ from PIL import Image
 
 from t2t_vit import T2TViT, run
 from t2t_vit.config import Data, Experiment, Model, Optimizer, Preprocessing, Runtime, Schedule
-from t2t_vit.data.datasets import Digits
+from t2t_vit.data.sets.digits import Digits
 from t2t_vit.engine.distillation import Distillation
 from t2t_vit.engine.log import RunLog
 from t2t_vit.engine.stopping import TrainingStopped

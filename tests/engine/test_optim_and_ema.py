@@ -13,12 +13,17 @@ from torch import nn
 
 from t2t_vit.config import load_experiment
 from t2t_vit.engine.ema import build_ema
-from t2t_vit.engine.optim import build_optimizer
+from t2t_vit.engine.optim import build_optimizer, rate_scales
+from t2t_vit.errors import ConfigError
 from t2t_vit.models import T2TViT, create_model
+from t2t_vit.models.depths import parameter_depths
 from t2t_vit.weights.convert import to_mmpretrain
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recipe_weight_decay.json.xz"
-SETTINGS = {"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-7}
+SETTINGS = {
+    "kind": "adamw", "lr": 1e-3, "decay_vectors": False, "betas": (0.9, 0.95), "eps": 1e-7, "momentum": 0.8,
+    "nesterov": True,
+}  # fmt: skip
 
 
 def decays_by_name(model, optimizer):
@@ -35,7 +40,7 @@ def test_weight_decay_of_every_parameter_is_the_recipes():
     settings = load_experiment("t2t-vit-t-14_8xb64_in1k").optimizer
     with torch.device("meta"), patch.object(T2TViT, "reset_parameters"):
         model = create_model("t2t_vit_t_14")
-    optimizer = build_optimizer(model, settings.lr, settings.weight_decay, settings.betas, settings.eps)
+    optimizer = build_optimizer(model, **{**SETTINGS, "weight_decay": settings.weight_decay})
     assert to_mmpretrain(decays_by_name(model, optimizer)) == expected
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(expected)
 
@@ -59,11 +64,64 @@ def test_frozen_parameters_are_left_out():
     assert set(decays_by_name(model, optimizer)) == {"1.weight", "1.bias"}
 
 
+def test_all_vectors_decay_where_they_are_told_to():
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    optimizer = build_optimizer(model, weight_decay=0.3, **{**SETTINGS, "decay_vectors": True})
+    assert set(decays_by_name(model, optimizer).values()) == {0.3}
+
+
+# --- rates ---
+
+
+def tiny_model():
+    with torch.device("meta"), patch.object(T2TViT, "reset_parameters"):
+        return create_model("t2t_vit_t_14", depth=3)
+
+
+def test_rates_fall_from_the_head_to_the_tokens():
+    depths = parameter_depths(tiny_model())
+    scales = rate_scales(depths, 0.5, None)
+    assert {name: scales[name] for name in ("head.weight", "norm.bias", "blocks.2.mlp.fc1.weight")} == {
+        "head.weight": 1.0, "norm.bias": 1.0, "blocks.2.mlp.fc1.weight": 0.5,
+    }  # fmt: skip
+    assert scales["blocks.0.norm1.weight"] == 0.125
+    assert scales["cls_token"] == scales["tokens_to_token.project.weight"] == 0.0625
+
+
+def test_the_longest_beginning_of_a_name_decides_its_rate():
+    depths = parameter_depths(tiny_model())
+    scales = rate_scales(depths, None, {"blocks": 0.01, "blocks.2": 0.1, "tokens_to_token": 0.0})
+    assert scales["blocks.1.norm1.weight"] == 0.01
+    assert scales["blocks.2.norm1.weight"] == 0.1
+    assert scales["tokens_to_token.project.weight"] == 0
+    assert scales["head.weight"] == scales["cls_token"] == 1
+    with pytest.raises(ConfigError, match=r"lr_scale: the model has no 'block'\. Did you mean 'blocks'"):
+        rate_scales(depths, None, {"block": 0.1})
+
+
+def test_every_group_has_the_factor_of_its_parameters():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    scales = {"0.weight": 0.1, "0.bias": 0.1, "1.weight": 1.0, "1.bias": 1.0}
+    optimizer = build_optimizer(model, weight_decay=0.3, scales=scales, **SETTINGS)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    assert {names[p]: group["lr_scale"] for group in optimizer.param_groups for p in group["params"]} == scales
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-3, 1e-4}
+
+
+def test_sgd_has_its_momentum():
+    model = nn.Linear(3, 4, bias=False)
+    optimizer = build_optimizer(model, weight_decay=0.3, **{**SETTINGS, "kind": "sgd"})
+    (group,) = optimizer.param_groups
+    assert type(optimizer) is torch.optim.SGD
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.8, True, 0.3)
+
+
 def test_optimizer_is_adamw_with_the_settings_given():
     optimizer = build_optimizer(nn.Linear(3, 4, bias=False), weight_decay=0.3, **SETTINGS)
     assert isinstance(optimizer, torch.optim.AdamW)
     (group,) = optimizer.param_groups
-    assert {key: group[key] for key in ("lr", "betas", "eps", "weight_decay")} == {**SETTINGS, "weight_decay": 0.3}
+    expected = {"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-7, "weight_decay": 0.3}
+    assert {key: group[key] for key in expected} == expected
 
 
 def test_decay_is_decoupled_from_the_gradient():

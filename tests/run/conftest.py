@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forked_runs import Runs
 from PIL import Image
 
 from t2t_vit.config import Data, Experiment, Model, Runtime, Schedule
@@ -63,3 +66,19 @@ def recipe(pictures):
         return dataclasses.replace(base, **changed)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[Runs]:
+    if not hasattr(os, "fork"):
+        pytest.skip("processes are forked here, which Windows cannot")
+    started = Runs()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def runs(runner) -> Iterator[Runs]:
+    """Runs in processes of their own, which are quickly started."""
+    yield runner
+    runner.end()

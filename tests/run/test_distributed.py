@@ -56,6 +56,14 @@ def test_two_processes_train_and_test_as_one(recipe, tmp_path):
     np.testing.assert_allclose([p["pred_scores"] for p in predictions], alone.evaluation.scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("launcher", ["slurm", "mpi"])
+def test_other_launchers_tell_the_same_by_other_variables(launcher, recipe, runs, tmp_path):
+    experiment = recipe(schedule={"epochs": 1, "warmup_epochs": 0})
+    assert runs.train(experiment, tmp_path / "run", world_size=2, launcher=launcher) == [0, 0]
+    assert "2 × cpu" in runs.said(0)
+    assert runs.said(1) == ""
+
+
 @pytest.mark.parametrize(("launcher", "command"), [("pytorch", "torchrun"), ("slurm", "srun"), ("mpi", "mpirun")])
 def test_a_launcher_that_did_not_start_this_is_told(launcher, command, recipe, tmp_path):
     with pytest.raises(ConfigError, match=f"--launcher {launcher}: .* not set; start this command with {command}"):

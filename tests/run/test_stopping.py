@@ -34,7 +34,11 @@ def start(folder: Path, pictures: Path, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to signal")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "TERM"])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.slow)],
+    ids=["Ctrl-C", "TERM", "USR1"],
+)
 def test_a_stopped_run_keeps_its_state_and_says_how_to_go_on(number, status, pictures, tmp_path):
     process = start(tmp_path / "run", pictures, "data.num_workers=2")
     assert process.stdout is not None

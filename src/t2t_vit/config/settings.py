@@ -6,7 +6,8 @@ A setting that does not exist, or has the wrong type or range, is refused with i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import dataclasses
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -24,6 +25,11 @@ SplitSize = tuple[Count, Count, Natural]
 Areas = tuple[Fraction, Fraction]
 Ratios = tuple[Positive, Positive]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+PublicDataset = Literal[
+    "cifar10", "cifar100", "mnist", "fashion_mnist", "flowers102", "food101", "oxford_pets", "dtd", "fgvc_aircraft",
+    "sun397", "caltech101", "eurosat",
+]  # fmt: skip
+DatasetName = Literal["image_folder", "digits", PublicDataset, "huggingface", "tar_shards"]
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -76,39 +82,131 @@ class Model:
         return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
 
 
+_PUBLIC: Final = get_args(PublicDataset)
+#: The settings of `Data` that act only for some data sets.
+_ACTS_IN: Final = {
+    "classes": ("image_folder", "tar_shards"),
+    "train_annotations": ("image_folder",),
+    "val_annotations": ("image_folder",),
+    "classes_file": ("image_folder", "huggingface", "tar_shards"),
+    "image_column": ("image_folder", "huggingface"),
+    "label_column": ("image_folder", "huggingface", "tar_shards"),
+    "config_name": ("huggingface",),
+    "download": _PUBLIC,
+    "streaming": ("huggingface", "tar_shards"),
+    "num_images": ("huggingface", "tar_shards"),
+    "shuffle_buffer": ("huggingface", "tar_shards"),
+}
+
+
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class Data:
     """Where images come from and how they are fetched.
 
     Attributes:
-        dataset: `image_folder`: folders of class folders. `digits`: scikit-learn's handwritten digits.
-        root: Folder of an `image_folder`; a relative one is looked for in the folder one stands in, ``~`` is
-            the user's home.
-        train: Training folder in `root`.
-        val: Validation folder in `root`.
+        dataset: `image_folder`: folders of class folders, or folders with annotation files. `digits`: scikit-learn's
+            handwritten digits. `cifar10`, `flowers102`, …: a public data set. `huggingface`: one of Hugging Face's
+            `datasets`. `tar_shards`: tar files as WebDataset has them.
+        root: Folder where the images are; a relative one is looked for in the folder one stands in, ``~`` is the
+            user's home. The default of a public data set is ``data``. For `huggingface` a folder or a name on the hub;
+            for `tar_shards` a folder, or a URL if `streaming`.
+        train: Training images: folder in `root`, split of `huggingface`, pattern of `tar_shards`
+            (``train-{000..012}.tar``).
+        val: Validation images, likewise.
         classes: `folders`: a class for each folder, in the order of names. `imagenet`: folders are named by ImageNet's
             ids (n01440764), labels are ImageNet's. `auto`: `imagenet` if all are so named and the model has 1000
-            classes or is not told how many, else `folders`.
+            classes or is not told how many, else `folders`. In annotation files and `tar_shards`, labels for folders.
+        train_annotations: File in `root` that lists the images of `train` with their labels, as text, CSV or JSON
+            lines; None: there is a folder for each class.
+        val_annotations: The same for `val`.
+        classes_file: File with the names of the classes, one a line, in the order of the model's outputs.
+        image_column: Column of images or of their paths; None: ``path`` in annotation files, the only one that there is
+            in `huggingface`.
+        label_column: Column of labels, or their key in the JSON of `tar_shards`; None: ``label``, or the only one with
+            names of classes in `huggingface`.
+        config_name: Configuration of a `huggingface` data set that has several.
+        download: Fetch a public data set that is not in `root`.
+        streaming: Read the training images of `huggingface` or `tar_shards` in sequence instead of at random.
+        num_images: How many training images a stream has in an epoch; None: what it says of itself.
+        shuffle_buffer: From how many images of a stream the next one is drawn, in each loading process.
+        val_fraction: Part of the training images, of every class, to validate on instead of on `val`; the same in every
+            run. None: `val`, or a fifth of a public data set that has no split.
         num_folds: Into how many parts the training images are split, to validate on one of them instead of on `val`;
             None: not at all. Each part has its share of every class, and is the same in every run.
         fold: Which part that is, from 0.
-        batch_size: Images a device and step.
+        batch_size: Images a device and step, or, with `optimizer.accumulation`, a device and batch.
+        global_batch_size: Images a step over all devices and accumulated batches, instead of `batch_size`: the run is
+            then the same on any number of devices that divides it.
+        sampling: `shuffled`: every image once an epoch. `balanced`: as many draws, every class as often as another.
+        bad_images_limit: Part of the training images that may turn out unreadable, and are replaced by others, before
+            the run stops; one may always, unless this is 0.
         num_workers: Processes that load images; 0: the training process itself.
         pin_memory: Page-locked memory for faster copies to a GPU.
         persistent_workers: Keep the loading processes between epochs.
     """
 
-    dataset: Literal["image_folder", "digits"] = "image_folder"
+    dataset: DatasetName = "image_folder"
     root: str = "data/imagenet"
     train: str = "train"
     val: str = "val"
     classes: Literal["auto", "folders", "imagenet"] = "auto"
+    train_annotations: str | None = None
+    val_annotations: str | None = None
+    classes_file: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    config_name: str | None = None
+    download: bool = False
+    streaming: bool = False
+    num_images: Count | None = None
+    shuffle_buffer: Count = 1000
+    val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     num_folds: Annotated[int, Field(ge=2, strict=True)] | None = None
     fold: Natural = 0
     batch_size: Count = 64
+    global_batch_size: Count | None = None
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    bad_images_limit: Fraction = 0.01
     num_workers: Natural = 5
     pin_memory: bool = True
     persistent_workers: bool = True
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Data:
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name, where in _ACTS_IN.items():
+            value = getattr(self, name)
+            if value != fields[name].default and self.dataset not in where:
+                raise ValueError(
+                    f"data.{name} is {value!r} and does nothing where data.dataset is {self.dataset!r}; leave it out, "
+                    f"or choose another data.dataset ({', '.join(where)})"
+                )
+        annotated = self.train_annotations or self.val_annotations
+        needs = {
+            "image_column": (self.dataset != "image_folder" or annotated, "data.train_annotations or val_annotations"),
+            "label_column": (self.dataset != "image_folder" or annotated, "data.train_annotations or val_annotations"),
+            "num_images": (self.streaming, "data.streaming=True"),
+            "shuffle_buffer": (self.streaming, "data.streaming=True"),
+        }
+        for name, (given, other) in needs.items():
+            if getattr(self, name) != fields[name].default and not given:
+                raise ValueError(f"data.{name} is {getattr(self, name)!r} and does nothing without {other}")
+        if self.classes == "imagenet" and self.classes_file is not None:
+            raise ValueError("data.classes is 'imagenet', whose names are known; leave out data.classes_file")
+        return self
+
+    @model_validator(mode="after")
+    def _is_split_once(self) -> Data:
+        ways = [name for name in ("num_folds", "val_fraction") if getattr(self, name) is not None]
+        if self.streaming and (ways or self.sampling != "shuffled"):
+            raise ValueError(
+                f"data.{ways[0] if ways else 'sampling'} needs images in any order; leave it or data.streaming out"
+            )
+        if len(ways) > 1:
+            raise ValueError(
+                f"data.num_folds is {self.num_folds} and data.val_fraction {self.val_fraction}; give one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Data:
@@ -190,25 +288,52 @@ class Augmentation:
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW; norms, biases and the class token do not decay.
+    """AdamW or SGD, and what each parameter gets of its rate and decay.
 
     Attributes:
+        kind: `adamw`, or `sgd` with momentum.
         lr: Learning rate after warm-up.
-        weight_decay: Decay of everything else.
+        weight_decay: Decay of what decays.
+        decay_vectors: Whether norms, biases and the class token decay, too.
         betas: AdamW's.
         eps: AdamW's.
-        auto_scale_lr: Multiply `lr` by the batch size over all devices divided by `base_batch_size`.
-        base_batch_size: The batch size that `lr` is for.
+        momentum: SGD's.
+        nesterov: SGD's.
+        layer_decay: Each encoder layer's rate is that of the next one times this, the tokens' lowest; None: all alike.
+        lr_scale: Factors of the rate by the beginning of parameters' names, the longest that fits:
+            ``{"tokens_to_token": 0.01, "blocks": 0.01}``.
+        accumulation: Batches whose gradients make one step.
+        auto_scale_lr: Multiply `lr` by the global batch size divided by `base_batch_size`.
+        base_batch_size: The global batch size that `lr` is for.
         clip_grad_norm: Largest norm of the gradient; None: no clipping.
     """
 
+    kind: Literal["adamw", "sgd"] = "adamw"
     lr: Positive = 5e-4
     weight_decay: NonNegative = 0.05
+    decay_vectors: bool = False
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     eps: Positive = 1e-8
+    momentum: Rate = 0.9
+    nesterov: bool = False
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    lr_scale: dict[str, NonNegative] | None = None
+    accumulation: Count = 1
     auto_scale_lr: bool = False
     base_batch_size: Count = 512
     clip_grad_norm: Positive | None = None
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Optimizer:
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name in ("momentum", "nesterov") if self.kind == "adamw" else ("betas", "eps"):
+            if getattr(self, name) != fields[name].default:
+                raise ValueError(
+                    f"optimizer.{name} is {getattr(self, name)} and does nothing where optimizer.kind is {self.kind!r}"
+                )
+        if self.nesterov and not self.momentum:
+            raise ValueError("optimizer.nesterov is True and needs optimizer.momentum above 0")
+        return self
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -285,21 +410,33 @@ class Runtime:
         seed: All randomness of a run comes from it.
         device: `auto`: a GPU if there is one.
         precision: `bfloat16` and `float16` are autocast; weights stay float32.
+        compile: Compile the network by `torch.compile` while training.
         label_smoothing: Of the loss.
+        class_weights: `balanced`: in the loss, images count by the inverse of their class's frequency, 1 on average.
         log_interval: Steps from one log line to the next.
         checkpoint_interval: Epochs from one checkpoint to the next; the last epoch has one always.
+        checkpoint_steps: Steps from one checkpoint within an epoch to the next; None: none.
         keep_checkpoints: How many of the newest checkpoints stay, besides the best; None: all of them.
-        validate: Evaluate at each checkpoint.
+        validate: Evaluate at the checkpoints of epochs.
+        early_stopping: Evaluations in a row without a better accuracy after which the run ends; None: it does not.
+        nonfinite_limit: Steps in a row without a finite loss, none of which is taken, after which the run stops.
+        wandb: Weights & Biases project to which the figures go, too; None: nowhere.
     """
 
     seed: Natural = 0
     device: str = "auto"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
     label_smoothing: Rate = 0.1
+    class_weights: Literal["none", "balanced"] = "none"
     log_interval: Count = 100
     checkpoint_interval: Count = 1
+    checkpoint_steps: Count | None = None
     keep_checkpoints: Count | None = 3
     validate: bool = True
+    early_stopping: Count | None = None
+    nonfinite_limit: Count = 10
+    wandb: str | None = None
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from t2t_vit.files import write_text, written_whole
 FORMAT = "t2t_vit.training"
 
 _LAST = "last_checkpoint"
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -28,12 +31,16 @@ class TrainingState:
         validated_step: Step at which it was evaluated last.
         best: Best figure so far, None before the first.
         best_file: Name of the checkpoint that has it.
+        stale: Evaluations since then.
+        nonfinite: Steps in a row, the last ones, that were not taken as their loss was not finite.
     """
 
     step: int = 0
     validated_step: int = 0
     best: float | None = None
     best_file: str | None = None
+    stale: int = 0
+    nonfinite: int = 0
 
 
 @dataclass
@@ -90,17 +97,38 @@ class CheckpointFolder:
 
     def last(self) -> Path | None:
         """Return the newest checkpoint, None if there is none."""
-        try:  # copying a folder gives its files new times, so what the run noted counts first
-            noted = self.folder / (self.folder / _LAST).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            noted = self.folder
+        return next(iter(self.newest_first()), None)
+
+    def last_whole(self) -> Path | None:
+        """Return the newest checkpoint that is not damaged, None if there is none at all; say which are.
+
+        Raises:
+            CheckpointError: There are some, and all are damaged.
+        """
         found = self.newest_first()
-        return noted if noted in found else next(iter(found), None)
+        for path in found:
+            problem = _damage(path)
+            if problem is None:
+                return path
+            _log.warning("%s is damaged (%s); looking for the one before it", path, problem)
+        if found:
+            raise CheckpointError(f"all {len(found)} checkpoints in {self.folder} are damaged; begin in another folder")
+        return None
 
     def newest_first(self) -> list[Path]:
         """Return the checkpoints but for the best, the newest first."""
         found = [p for p in self.folder.glob("*.pth") if re.fullmatch(r"(epoch|step)_\d+", p.stem)]
-        return sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True)
+        try:  # copying a folder gives its files new times, so what the run noted counts first
+            noted = self.folder / (self.folder / _LAST).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            noted = self.folder
+        return sorted(found, key=lambda p: (p == noted, p.stat().st_mtime_ns), reverse=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed run left half-written."""
+        for path in self.folder.glob(".*-*"):
+            if path.suffix in (".pth", ".json", ".txt", "") and re.fullmatch(r"\..+-[a-z0-9_]{8}(\.\w+)?", path.name):
+                path.unlink(missing_ok=True)
 
 
 def read_training_state(path: Path) -> dict[str, Any]:
@@ -111,6 +139,9 @@ def read_training_state(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path} to resume from")
+    problem = _damage(path)
+    if problem is not None:
+        raise CheckpointError(f"{path} cannot be resumed from: it is damaged or of another kind ({problem})")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -123,6 +154,16 @@ def read_training_state(path: Path) -> dict[str, Any]:
             f"use --cfg-options model.pretrained={json.dumps(str(path))}"
         )
     return content
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with the file, None if nothing is: torch reads past a bit that has changed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        return _reason(error)
+    return None if broken is None else f"the check sum of {broken} is wrong"
 
 
 def _reason(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from t2t_vit.errors import ConfigError, TrainingError
 
@@ -62,9 +63,13 @@ def process_group(launcher: Launcher, device: torch.device) -> Iterator[Process]
     if device.type == "cuda":
         torch.cuda.set_device(process.local_rank)
     try:
-        dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo", rank=process.rank, world_size=process.world_size
-        )
+        # After a restart, torchrun of PyTorch 2.15 hands out the same store again, in which gloo may find the addresses
+        # of processes that are gone, and wait for them for ever. So each attempt has names of its own.
+        store, _, _ = next(rendezvous("env://", process.rank, process.world_size))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"attempt_{attempt}", store)  # type: ignore[attr-defined]  # it is public
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=process.rank, world_size=process.world_size)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"cannot meet the other processes of launcher {launcher!r}: {error}") from None
     try:
@@ -80,6 +85,22 @@ def gather(value: Shared, process: Process) -> list[Shared]:
     values: list[Any] | None = [None] * process.world_size if process.is_main else None
     dist.gather_object(value, values)
     return values if values is not None else [value]
+
+
+def gather_everywhere(value: Shared, process: Process) -> list[Shared]:
+    """Return the values of all processes, by rank, in each."""
+    values: list[Any] = [value]
+    if process.world_size > 1:
+        values = [None] * process.world_size
+        dist.all_gather_object(values, value)
+    return values
+
+
+def total(numbers: torch.Tensor, process: Process) -> torch.Tensor:
+    """Return `numbers`, summed over all processes, in each."""
+    if process.world_size > 1:
+        dist.all_reduce(numbers)
+    return numbers
 
 
 def _from_environment(launcher: Launcher) -> Process:

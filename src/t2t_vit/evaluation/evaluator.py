@@ -95,6 +95,10 @@ def evaluate(
     collected = _Collected()
     try:
         for images, labels, indices in batches:
+            if not len(labels):  # none of its images could be read
+                if on_batch is not None and on_batch(0):
+                    raise EvaluationStopped
+                continue
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
             with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
                 logits = _logits(model, images, flip)

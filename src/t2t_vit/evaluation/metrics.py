@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 
@@ -24,14 +24,15 @@ class Metrics:
         classes = max(num_classes, 2)
         self._confusion = MulticlassConfusionMatrix(classes, validate_args=False).to(device)
         self._top5 = MulticlassAccuracy(classes, top_k=min(5, num_classes), average="micro").to(device)
-        self._loss = MeanMetric().to(device)
+        # A sum over a million images is no place for single precision, but Apple's GPUs have no other.
+        self._precision = torch.float32 if device.type == "mps" else torch.float64
+        self._loss = SumMetric(nan_strategy="disable").set_dtype(self._precision).to(device)
         self._num_classes = num_classes
 
     def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Count a batch: `logits` (B, K), `labels` (B,)."""
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels)
-        self._loss.update(loss, weight=len(labels))
+        self._loss.update(F.cross_entropy(logits.to(self._precision), labels, reduction="sum"))
         if self._num_classes == 1:
             logits = F.pad(logits, (0, 1), value=-torch.inf)
         self._confusion.update(logits, labels)
@@ -55,7 +56,7 @@ class Metrics:
             "single-label/precision": 100 * float(precision[present].mean()),
             "single-label/recall": 100 * float(recall[present].mean()),
             "single-label/f1-score": 100 * float(f1[present].mean()),
-            "loss": float(self._loss.compute()),
+            "loss": float(self._loss.compute() / true.sum().clamp(min=1)),
         }
 
     def confusion_matrix(self) -> torch.Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,16 +17,34 @@ from t2t_vit.files import write_text
 
 
 def write_about(folder: Path, experiment: Experiment) -> None:
-    """Write the resolved config and what it runs on into the work folder."""
+    """Write the resolved config, and what it runs on, into the work folder.
+
+    Of a run that goes on, it is what the last part of it ran on.
+
+    Raises:
+        TrainingError: The folder cannot be written.
+    """
+    try:
+        write_text(folder / "experiment.json", experiment_to_json(experiment) + "\n")
+        write_text(folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+    except OSError as error:
+        raise TrainingError(f"cannot write into the work folder {folder} ({error.strerror})") from None
+
+
+def _environment() -> dict[str, Any]:
     import PIL
     import timm
     import torchvision
 
     import t2t_vit
 
-    environment = {
+    return {
         "command": sys.argv,
+        "folder": str(Path.cwd()),
+        "host": platform.node(),
+        "git": _git_state(Path.cwd()),
         "t2t_vit": t2t_vit.__version__,
+        "t2t_vit_git": _git_state(Path(t2t_vit.__file__).parent),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": torch.__version__,
@@ -35,8 +55,28 @@ def write_about(folder: Path, experiment: Experiment) -> None:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "threads": torch.get_num_threads(),
     }
+
+
+def _git_state(folder: Path) -> dict[str, Any] | None:
+    """Return the commit that `folder` is checked out at, and whether tracked files differ; None outside of git.
+
+    A folder that git ignores, such as an environment's packages within a checkout, is none of that checkout.
+    """
+    if _git(folder, "check-ignore", "--quiet", str(folder)) is not None:
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git says to `arguments`; None where it fails or is not there."""
+    # Without locks: a run must not get in the way of somebody who works in that checkout.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
-        write_text(folder / "experiment.json", experiment_to_json(experiment) + "\n")
-        write_text(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
-    except OSError as error:
-        raise TrainingError(f"cannot write into the work folder {folder} ({error.strerror})") from None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()

@@ -27,23 +27,23 @@ def resume_point(work_dir: str | Path, resume: str | Path | None) -> Path | None
 
     Raises:
         TrainingError: There is a run already and `resume` is None, or there is nothing to resume.
+        CheckpointError: All checkpoints are damaged.
     """
-    folder = Path(work_dir)
-    last = CheckpointFolder(folder, keep=1).last()
+    checkpoints = CheckpointFolder(Path(work_dir), keep=None)
     if resume is None:
+        last = checkpoints.last()
         if last is not None:
             raise TrainingError(
-                f"{folder} holds a run already ({last.name}); go on with it by --resume, "
+                f"{work_dir} holds a run already ({last.name}); go on with it by --resume, "
                 "or name another place with --work-dir"
             )
         return None
-    if resume == "auto":
-        return last
-    if resume == "last":
-        if last is None:
-            raise TrainingError(f"there is nothing to resume: {folder} has no checkpoint")
-        return last
-    return Path(resume)
+    if resume not in ("auto", "last"):
+        return Path(resume)
+    last = checkpoints.last_whole()
+    if last is None and resume == "last":
+        raise TrainingError(f"there is nothing to resume: {work_dir} has no checkpoint")
+    return last
 
 
 def resumed_experiment(checkpoint: Path) -> Experiment:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2t_vit.config import Experiment
-from t2t_vit.data.datasets import EvaluationSet, ImageSet
 from t2t_vit.data.loaders import evaluation_loader
 from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.data.sets.image_set import ImageSet
+from t2t_vit.data.views import EvaluationSet
 from t2t_vit.device import find_device
 from t2t_vit.engine.distributed import Launcher, gather, process_group
 from t2t_vit.errors import ConfigError

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from t2t_vit.config import Experiment, Schedule, experiment_to_json
+from t2t_vit.config import Experiment, Schedule, experiment_to_dict, experiment_to_json
 from t2t_vit.data.augment import Augment, Mix, seed_everything
-from t2t_vit.data.datasets import EvaluationSet, ImageSet, TrainingSet
-from t2t_vit.data.loaders import evaluation_loader, training_loader
+from t2t_vit.data.class_weights import class_weights
+from t2t_vit.data.loaders import StreamLoader, TrainingLoader, evaluation_loader, stream_loader, training_loader
 from t2t_vit.data.preprocess import Preprocess
-from t2t_vit.data.samplers import ShuffledBatches
+from t2t_vit.data.samplers import TrainingBatches
+from t2t_vit.data.sets.image_set import ImageSet
+from t2t_vit.data.sets.streams import ImageStream
+from t2t_vit.data.views import EvaluationSet, StreamedTrainingSet, TrainingSet
 from t2t_vit.device import find_device
+from t2t_vit.engine.bad_images import BadImages
 from t2t_vit.engine.checkpoint import CheckpointFolder, read_training_state
-from t2t_vit.engine.distributed import Launcher, Process, process_group
+from t2t_vit.engine.distributed import Launcher, Process, gather_everywhere, process_group, total
 from t2t_vit.engine.ema import build_ema
 from t2t_vit.engine.log import RunLog
-from t2t_vit.engine.optim import build_optimizer
+from t2t_vit.engine.optim import build_optimizer, rate_scales
 from t2t_vit.engine.schedule import WarmupCosineCooldown
 from t2t_vit.engine.stopping import StopRequest
-from t2t_vit.engine.trainer import Trainer, Validate
-from t2t_vit.errors import TrainingError
+from t2t_vit.engine.trainer import Trainer, TrainingImages, Validate
+from t2t_vit.errors import ConfigError, TrainingError
 from t2t_vit.evaluation.evaluator import evaluate
 from t2t_vit.hub import build_model, load_model, preprocessing_of, weights_file
 from t2t_vit.models import T2TViT
+from t2t_vit.models.depths import parameter_depths
 from t2t_vit.run.about import write_about
 from t2t_vit.run.images import loading, training_images
+from t2t_vit.run.occupied import occupied
 from t2t_vit.run.precision import AUTOCAST
 from t2t_vit.run.resuming import resume_point
 from t2t_vit.run.teacher import distillation_of
@@ -63,62 +71,89 @@ def train(
     folder = Path(work_dir)
     device = find_device(experiment.runtime.device)
     start = resume_point(folder, resume)
-    with process_group(launcher, device) as process, ExitStack() as loaders:
+    with process_group(launcher, device) as process, ExitStack() as stack:
         device = process.device(device)
         images, val_images, num_classes = training_images(experiment)
         settled = dataclasses.replace(experiment.model, num_classes=num_classes)
         experiment = dataclasses.replace(experiment, model=settled)
-        runtime = experiment.runtime
+        runtime, data = experiment.runtime, experiment.data
         content = read_training_state(start) if start is not None else None
+        _check_that_all_begin_alike(content, process)
         distillation = distillation_of(experiment, images.classes, device)
         if process.is_main:
             _warn_of_short_schedule(experiment.schedule)
+            stack.enter_context(occupied(folder))
             write_about(folder, experiment)
         seed_everything(runtime.seed)
         model = (_starting_model(experiment) if content is None else build_model(experiment)).to(device)
         model.classes = images.classes
-        batches = ShuffledBatches(
-            len(images), experiment.data.batch_size, runtime.seed, process.rank, process.world_size
-        )
-        lr = _learning_rate(experiment, process.world_size)
+        loader: TrainingLoader | StreamLoader
+        if isinstance(images, ImageStream):
+            loader = _stream_loader(experiment, images, process, content)
+            seen = TrainingImages(images.num_images or 0, "", loader.global_batch_size, loader.num_parts)
+        else:
+            loader = _training_loader(experiment, images, process, content)
+            seen = TrainingImages(len(images), images.fingerprint(), loader.global_batch_size)
+        stack.callback(loader.close)
         optimizer, schedule = experiment.optimizer, dataclasses.asdict(experiment.schedule)
+        lr = _learning_rate(experiment, process.world_size)
+        scales = rate_scales(parameter_depths(model), optimizer.layer_decay, optimizer.lr_scale)
         autocast = AUTOCAST[runtime.precision]
-        training_set = TrainingSet(images, _augment(experiment), runtime.seed)
-        loader = training_loader(training_set, batches, **loading(experiment.data))
-        loaders.callback(loader.close)
         stop = StopRequest()
+        checkpoints = CheckpointFolder(
+            folder,
+            runtime.keep_checkpoints,
+            {"experiment": experiment_to_json(experiment), "classes": list(images.classes)},
+        )
         log = RunLog(
             folder,
             active=process.is_main,
             from_step=content["step"] if content is not None else 0,
-            total_steps=experiment.schedule.epochs * batches.steps_per_epoch,
+            evaluated_step=content["state"]["validated_step"] if content is not None else 0,
+            total_steps=experiment.schedule.epochs * loader.steps_per_epoch,
+            wandb=runtime.wandb,
+            settings=experiment_to_dict(experiment),
         )
         with log:
             trainer = Trainer(
                 model=model,
                 ema=build_ema(model, experiment.ema.decay, experiment.ema.warmup) if experiment.ema.enabled else None,
-                optimizer=build_optimizer(model, lr, optimizer.weight_decay, optimizer.betas, optimizer.eps),
-                schedule=WarmupCosineCooldown(lr=lr, steps_per_epoch=batches.steps_per_epoch, **schedule),
+                optimizer=build_optimizer(
+                    model,
+                    kind=optimizer.kind,
+                    lr=lr,
+                    weight_decay=optimizer.weight_decay,
+                    decay_vectors=optimizer.decay_vectors,
+                    betas=optimizer.betas,
+                    eps=optimizer.eps,
+                    momentum=optimizer.momentum,
+                    nesterov=optimizer.nesterov,
+                    scales=scales,
+                ),
+                schedule=WarmupCosineCooldown(lr=lr, steps_per_epoch=loader.steps_per_epoch, **schedule),
                 scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
-                batches=batches,
                 loader=loader,
+                accumulation=optimizer.accumulation,
                 mix=_mix(experiment, num_classes),
                 label_smoothing=runtime.label_smoothing,
+                class_weights=_class_weights(experiment, images, device),
                 distillation=distillation,
                 autocast=autocast,
+                compiled=runtime.compile,
                 clip_grad_norm=optimizer.clip_grad_norm,
-                validate=_validate(experiment, val_images, num_classes, process, device, stop, loaders),
+                validate=_validate(experiment, val_images, num_classes, process, device, stop, stack, log),
                 epochs=experiment.schedule.epochs,
                 checkpoint_interval=runtime.checkpoint_interval,
+                checkpoint_steps=runtime.checkpoint_steps,
+                early_stopping=runtime.early_stopping,
+                nonfinite_limit=runtime.nonfinite_limit,
                 log_interval=runtime.log_interval,
                 seed=runtime.seed,
                 process=process,
                 device=device,
-                checkpoints=CheckpointFolder(
-                    folder,
-                    runtime.keep_checkpoints,
-                    {"experiment": experiment_to_json(experiment), "classes": list(images.classes)},
-                ),
+                images=seen,
+                bad_images=BadImages(folder, seen.count, data.bad_images_limit, active=process.is_main),
+                checkpoints=checkpoints,
                 log=log,
                 stop=stop,
             )
@@ -127,17 +162,116 @@ def train(
                 log.say(f"resumed from {start} at step {trainer.state.step} of {trainer.total_steps}")
             log.say(
                 f"{experiment.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
-                f"{len(images)} images of {num_classes} classes, {trainer.total_steps} steps on "
+                f"{seen.count} images of {num_classes} classes, {trainer.total_steps} steps on "
                 f"{process.world_size} × {device}, in {folder}"
             )
             with stop:
                 trainer.run()
-        last = trainer.checkpoints.last()
+        last = checkpoints.last()
     if not process.is_main:
         return None
     if last is None:
         raise TrainingError(f"{folder} has no checkpoint after training; was it emptied meanwhile?")
     return last
+
+
+def _training_loader(
+    experiment: Experiment, images: ImageSet, process: Process, content: Mapping[str, Any] | None
+) -> TrainingLoader:
+    """Return the batches of this process."""
+    data, seed = experiment.data, experiment.runtime.seed
+    odds = None
+    if data.sampling == "balanced":
+        by_class = class_weights(images.labels, len(images.classes))
+        odds = [by_class[label] for label in images.labels]
+    batches = TrainingBatches(
+        len(images),
+        _batch_size(experiment, process, content),
+        seed,
+        process.rank,
+        process.world_size,
+        experiment.optimizer.accumulation,
+        odds,
+    )
+    return training_loader(TrainingSet(images, _augment(experiment), seed), batches, **loading(data))
+
+
+def _stream_loader(
+    experiment: Experiment, images: ImageStream, process: Process, content: Mapping[str, Any] | None
+) -> StreamLoader:
+    """Return this process's batches of a stream.
+
+    Raises:
+        ConfigError: Nobody knows how many images there are, or there are too few.
+    """
+    accumulation = experiment.optimizer.accumulation
+    batch_size = _batch_size(experiment, process, content)
+    if images.num_images is None:
+        raise ConfigError("the stream does not say how many images it has; set data.num_images to those of an epoch")
+    steps = images.num_images // (batch_size * process.world_size * accumulation)
+    if not steps:
+        raise ConfigError(
+            f"a stream of {images.num_images} images does not fill a step of {batch_size} images in "
+            f"{process.world_size} processes with {accumulation} batches each; lower data.batch_size"
+        )
+    dataset = StreamedTrainingSet(
+        images,
+        _augment(experiment),
+        experiment.runtime.seed,
+        batch_size=batch_size,
+        batches_per_epoch=steps * accumulation,
+        rank=process.rank,
+        world_size=process.world_size,
+    )
+    return stream_loader(dataset, accumulation, **loading(experiment.data))
+
+
+def _batch_size(experiment: Experiment, process: Process, content: Mapping[str, Any] | None) -> int:
+    """Return the images of a process and batch.
+
+    A run that goes on with another number of processes still takes as many images a step.
+
+    Raises:
+        ConfigError: A step's images cannot be shared evenly.
+    """
+    shares = process.world_size * experiment.optimizer.accumulation
+    wanted = experiment.data.global_batch_size
+    if wanted is None and content is not None and content["world_size"] != process.world_size:
+        wanted = content["images"]["global_batch_size"]
+    if wanted is None:
+        return experiment.data.batch_size
+    size, rest = divmod(wanted, shares)
+    mixes = experiment.augmentation.mixup or experiment.augmentation.cutmix
+    if rest or (mixes and size % 2):
+        raise ConfigError(
+            f"a step of {wanted} images cannot be shared evenly by {process.world_size} processes with "
+            f"{experiment.optimizer.accumulation} batches each{' of an even number of images' if mixes else ''}; "
+            "change the number of processes, data.global_batch_size or optimizer.accumulation"
+        )
+    return size
+
+
+def _check_that_all_begin_alike(content: Mapping[str, Any] | None, process: Process) -> None:
+    """Refuse processes that do not see the same checkpoint."""
+    steps = gather_everywhere(content["step"] if content is not None else 0, process)
+    if len(set(steps)) > 1:
+        raise TrainingError(
+            f"the processes would go on from different steps ({', '.join(map(str, steps))}); the work folder has to "
+            "be one that all of them see"
+        )
+
+
+def _class_weights(experiment: Experiment, images: ImageSet | ImageStream, device: torch.device) -> torch.Tensor | None:
+    """Return how much each class counts in the loss (K,), None if all count alike.
+
+    Raises:
+        ConfigError: Nobody knows how frequent the classes of a stream are.
+    """
+    if experiment.runtime.class_weights == "none":
+        return None
+    if isinstance(images, ImageStream):
+        raise ConfigError("runtime.class_weights needs all labels at the beginning; leave it or data.streaming out")
+    return torch.tensor(class_weights(images.labels, len(images.classes)), device=device)
 
 
 def _augment(experiment: Experiment) -> Augment:
@@ -162,25 +296,46 @@ def _validate(
     process: Process,
     device: torch.device,
     stop: StopRequest,
-    loaders: ExitStack,
+    stack: ExitStack,
+    log: RunLog,
 ) -> Validate | None:
     """Return what evaluates a network on `images` while it is trained, None without images."""
     if images is None:
         return None
     val_set = EvaluationSet(images, Preprocess(**preprocessing_of(experiment)))
-    batch_size = experiment.data.batch_size
-    loader = evaluation_loader(val_set, batch_size, process.rank, process.world_size, **loading(experiment.data))
-    loaders.callback(loader.close)
+    batch_size, world_size = experiment.data.batch_size, process.world_size
+    bad: dict[str, str] = {}
+    told: set[str] = set()
+    loader = evaluation_loader(
+        val_set, batch_size, process.rank, world_size, on_bad=bad.update,
+        **loading(experiment.data),
+    )  # fmt: skip
+    stack.callback(loader.close)
+    # All processes have so many batches; one that has another one must not wait for the others there.
+    common = -(-(len(images) // world_size) // batch_size)
 
     def validate(network: nn.Module) -> dict[str, float]:
-        return evaluate(
+        done = 0
+
+        def is_asked_to_stop(_: int) -> bool:
+            nonlocal done
+            done += 1
+            asked = torch.tensor(float(stop.signal is not None), device=device)
+            return done <= common and bool(total(asked, process))
+
+        figures = evaluate(
             network,
             loader,
             num_classes,
             device,
             autocast=AUTOCAST[experiment.runtime.precision],
-            on_batch=lambda _: stop.signal is not None,
+            on_batch=is_asked_to_stop,
         ).metrics
+        for name, reason in (image for share in gather_everywhere(list(bad.items()), process) for image in share):
+            if name not in told:
+                told.add(name)
+                log.say(f"unreadable, and left out of the evaluation: {reason}")
+        return figures
 
     return validate
 
@@ -190,7 +345,10 @@ def _learning_rate(experiment: Experiment, world_size: int) -> float:
     optimizer = experiment.optimizer
     if not optimizer.auto_scale_lr:
         return optimizer.lr
-    return optimizer.lr * experiment.data.batch_size * world_size / optimizer.base_batch_size
+    global_batch_size = experiment.data.global_batch_size
+    if global_batch_size is None:
+        global_batch_size = experiment.data.batch_size * world_size * optimizer.accumulation
+    return optimizer.lr * global_batch_size / optimizer.base_batch_size
 
 
 def _warn_of_short_schedule(schedule: Schedule) -> None:

@@ -159,6 +159,9 @@ def _images(
     size = settings["model"]["img_size"]
     if train is not None or shown is not None:
         settings["data"] = images.folders(train, shown)
+        of_imagenet = any(loader is not None and loader.kind == "ImageNet" for loader in (train, shown))
+        if of_imagenet and any(name.endswith("_annotations") for name in settings["data"]):
+            settings["data"]["classes"] = "imagenet"
     if train is not None:
         settings["data"] |= {
             "batch_size": train.section.number("batch_size", 1),

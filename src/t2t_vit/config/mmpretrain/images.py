@@ -36,6 +36,7 @@ class Loader:
         kind: Type of its data set.
         root: `data_root`.
         folder: Folder of the images in `root`.
+        annotations: File in `root` that lists them, empty where the folder does.
         pipeline: What is done with an image.
     """
 
@@ -43,6 +44,7 @@ class Loader:
     kind: str
     root: str
     folder: str
+    annotations: str
     pipeline: list[Section]
 
 
@@ -61,15 +63,12 @@ def read_loader(loader: Section) -> Loader:
         within = Section(f"{dataset.where}.data_prefix", prefix, dataset.notes)
         prefix = within.take("img_path", "")
         within.close()
-    for name, value in (("data_root", root), ("split", split), ("data_prefix", prefix)):
+    annotations = dataset.take("ann_file", "")
+    texts = {"data_root": root, "split": split, "data_prefix": prefix, "ann_file": annotations}
+    for name, value in texts.items():
         if not isinstance(value, str | None):
             raise ConfigError(f"{dataset.where}.{name} is {value!r}; expected text")
-    root, prefix = (os.path.expanduser(value or "") for value in (root, prefix))  # noqa: PTH111 -- it stays text
-    if dataset.take("ann_file"):
-        raise ConfigError(
-            f"{dataset.where}.ann_file is {dataset.take('ann_file')!r}; annotation files are not supported here: leave "
-            "it out and have one folder a class"
-        )
+    root, prefix, annotations = (os.path.expanduser(v or "") for v in (root, prefix, annotations))  # noqa: PTH111
     dataset.expect("with_label", True)
     if dataset.take("metainfo") or dataset.take("classes"):
         dataset.note("the names of the classes are those of the folders here")
@@ -85,17 +84,22 @@ def read_loader(loader: Section) -> Loader:
         sampler.type_in(["DefaultSampler"], "DefaultSampler")
         sampler.skip("shuffle", "round_up", "seed")
         sampler.close()
-    return Loader(loader, kind, root, prefix or split or "", pipeline)
+    return Loader(loader, kind, root, prefix or split or "", annotations, pipeline)
 
 
 def folders(train: Loader | None, val: Loader | None) -> dict[str, str]:
-    """Return our `root`, `train` and `val`."""
+    """Return our `root`, `train` and `val`, and `train_annotations` and `val_annotations` where there are any."""
     loaders = {name: loader for name, loader in (("train", train), ("val", val)) if loader is not None}
-    roots = {loader.root for loader in loaders.values()}
+    places = {name: (loader.root, loader.folder) for name, loader in loaders.items()}
+    places |= {
+        f"{name}_annotations": (loader.root, loader.annotations)
+        for name, loader in loaders.items()
+        if loader.annotations
+    }
+    roots = {root for root, _ in places.values()}
     if len(roots) == 1:
-        root = roots.pop()
-        return {"root": root or "."} | {name: loader.folder or "." for name, loader in loaders.items()}
-    paths = {name: os.path.join(loader.root, loader.folder) for name, loader in loaders.items()}  # noqa: PTH118 -- text
+        return {"root": roots.pop() or "."} | {name: path or "." for name, (_, path) in places.items()}
+    paths = {name: os.path.join(*place) for name, place in places.items()}  # noqa: PTH118 -- it stays text
     try:
         root = os.path.commonpath(paths.values())
     except ValueError:  # one is absolute and one is not

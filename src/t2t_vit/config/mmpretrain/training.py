@@ -28,24 +28,29 @@ def optimizer(wrapper: Section) -> tuple[dict[str, Any], str]:
     if precision != "float32":
         precision = dtype or precision
     wrapper.skip("loss_scale", "use_fsdp")
-    accumulation = wrapper.take("accumulative_counts", 1)
-    if accumulation != 1:
-        raise ConfigError(
-            f"{wrapper.where}.accumulative_counts is {accumulation!r}; gradients are not accumulated over steps here: "
-            "leave it out, and raise the batch size or lower the rate"
-        )
+    accumulation = wrapper.count("accumulative_counts", 1)
     wrapper.expect("constructor", None, "DefaultOptimWrapperConstructor")
     inner = wrapper.section("optimizer")
     if inner is None:
         raise ConfigError(f"{wrapper.where} has no optimizer")
-    inner.type_in(["AdamW"])
-    settings = {
-        "lr": inner.number("lr", 1e-3),
-        "weight_decay": inner.number("weight_decay", 1e-2),
-        "betas": inner.take("betas", (0.9, 0.999)),
-        "eps": inner.number("eps", 1e-8),
-    }
-    inner.expect("amsgrad", False)
+    settings: dict[str, Any] = {"accumulation": accumulation} if accumulation != 1 else {}
+    if inner.type_in(["AdamW", "SGD"]) == "AdamW":
+        settings |= {
+            "lr": inner.number("lr", 1e-3),
+            "weight_decay": inner.number("weight_decay", 1e-2),
+            "betas": inner.take("betas", (0.9, 0.999)),
+            "eps": inner.number("eps", 1e-8),
+        }
+        inner.expect("amsgrad", False)
+    else:
+        settings |= {
+            "kind": "sgd",
+            "lr": inner.number("lr", 1e-3),
+            "weight_decay": inner.number("weight_decay", 0),
+            "momentum": inner.number("momentum", 0),
+            "nesterov": inner.take("nesterov", False),
+        }
+        inner.expect("dampening", 0)
     inner.skip("foreach", "fused", "capturable", "differentiable")
     inner.expect("maximize", False)
     inner.close()
