@@ -48,7 +48,7 @@ setup:
 	  $(PYTHON) -m venv --clear $(VENV)
 	@cat pyproject.toml constraints.txt | cmp -s - $(VENV)/installed || \
 	  { echo "installing into $(VENV) (once; several GB with PyTorch's GPU libraries)" && \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,huggingface]" && \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,huggingface,datasets]" && \
 	    cat pyproject.toml constraints.txt > $(VENV)/installed; }
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
@@ -87,6 +88,41 @@ def test_good_images_are_no_error(command, pictures):
     done = command("verify-data", NAME, "--cfg-options", f"data.root={pictures}")
     assert done.status == 0
     assert "18 images read, 0 of them cannot be used" in done.out
+
+
+def test_all_that_is_odd_is_said_and_written(command, pictures, tmp_path):
+    root = tmp_path / "odd"
+    shutil.copytree(pictures, root)
+    for n in range(3, 9):
+        shutil.copy(root / "train" / "cat" / "0.png", root / "val" / "cat" / f"{n}.png")
+    (root / "val" / "wolf").mkdir()
+    done = command("verify-data", root, "--csv", tmp_path / "found.csv")
+    assert done.status == 0, done.err  # nothing of it keeps a run from training
+    assert "6 images of one split that are in another, too, byte for byte:" in done.out
+    assert f"  {root / 'val/cat/3.png'}: as {root / 'train/cat/0.png'}" in done.out
+    assert "  and 1 more; --csv FILE has all" in done.out
+    assert "1 class folders without images:\n  val/wolf: no images" in done.out
+    assert "sizes from 50 x 40 to 50 x 40 pixels; modes: 24 RGB" in done.out
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["kind"] for row in rows] == [*["leak"] * 6, "empty class"]
+    assert rows[0] == {
+        "kind": "leak",
+        "split": "val",
+        "label": "cat",
+        "name": str(root / "val" / "cat" / "3.png"),
+        "detail": str(root / "train" / "cat" / "0.png"),
+    }
+
+
+def test_copies_across_the_splits_of_a_config_are_found(command, pictures, tmp_path):
+    root = tmp_path / "odd"
+    shutil.copytree(pictures, root)
+    shutil.copy(root / "train" / "cat" / "0.png", root / "val" / "dog" / "9.png")
+    done = command("verify-data", NAME, "--workers", 2, "--cfg-options", f"data.root={root}")
+    assert done.status == 0, done.err
+    assert "1 images of one split that are in another" in done.out
+    assert "1 images that are in two classes" in done.out
 
 
 def test_folder_without_images_is_told(command, tmp_path):

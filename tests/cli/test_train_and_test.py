@@ -244,14 +244,22 @@ def test_a_configs_own_name_is_the_default_work_folder(options, tmp_path, monkey
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_corrupt_picture_is_named_in_one_line_whoever_loads_it(workers, command, options, pictures, tmp_path):
+def test_corrupt_pictures_past_the_limit_are_named_in_one_line_whoever_loads_them(
+    workers, command, options, pictures, tmp_path
+):
     root = tmp_path / "data"
     shutil.copytree(pictures, root)
-    (root / "train" / "dog" / "0.png").write_bytes((pictures / "train/dog/0.png").read_bytes()[:200])
+    broken = root / "train" / "dog" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:200])
     settings = [f"data.root={root}", f"data.num_workers={workers}"]
 
-    done = command("train", "t2t-vit-t-14_8xb64_in1k", "--work-dir", tmp_path / "run", *options, *settings)
+    done = command("train", "t2t-vit-t-14_8xb64_in1k", "--work-dir", tmp_path / "lenient", *options, *settings)
+    assert done.status == 0
+    assert f"replaced by another image: {broken}" in done.out
 
+    settings.append("data.bad_images_limit=0")
+    done = command("train", "t2t-vit-t-14_8xb64_in1k", "--work-dir", tmp_path / "strict", *options, *settings)
     assert done.status == 1
-    assert done.err.startswith(f"error: {root}/train/dog/0.png")
+    assert done.err.startswith("error: 1 of 12 training images cannot be read, more than the 0 that")
+    assert str(broken) in done.err
     assert len(done.err.splitlines()) == 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from t2t_vit.errors import ConfigError
-from t2t_vit.visualization.curves import plot_curves, plot_runs, read_log
+from t2t_vit.visualization.curves import _RUN_COLOURS, plot_curves, plot_runs, read_log
 
 
 def train(step, loss=1.0, **more):
@@ -150,8 +150,26 @@ def test_a_log_of_many_lines_makes_a_small_vector_file(write_log, tmp_path):
 def test_several_runs_are_drawn_together_under_their_names(write_log, tmp_path, texts_of):
     logs = [write_log(train(1), val(1, 40.0 + i), name=name) for i, name in enumerate(["_a", "$b_1$", "c" * 99])]
     texts = texts_of(plot_runs([read_log(log) for log in logs], tmp_path / "a.svg"))
-    assert {"3 runs", "raw weights of _a", "raw weights of $b_1$"} <= set(texts)
+    assert {"3 runs", "40.00 %  _a", "41.00 %  $b_1$", f"42.00 %  {'c' * 31}…"} <= set(texts)
     assert find(texts, "Best") == [f"Best top-1 accuracy 42.00 % (raw weights of {'c' * 23}…, epoch 1)"]
+    assert {"training", "validation, raw weights"} <= set(texts)
+
+
+def test_eight_runs_have_eight_colours_and_no_legend_over_another(write_log, tmp_path, texts_of):
+    runs = [read_log(write_log(train(1), train(2), val(1, 40.0 + i), name=f"run_{i}")) for i in range(8)]
+    picture = plot_runs(runs, tmp_path / "a.svg")
+    texts = texts_of(picture)
+    assert len(find(texts, "4")) >= 8
+    assert texts.count("validation, raw weights") == 1  # and not once a run
+    drawn = picture.read_text("utf-8")
+    assert len({colour for colour in _RUN_COLOURS if f"stroke: {colour.lower()}" in drawn}) >= 7
+    assert len(set(_RUN_COLOURS)) == 8
+
+
+def test_a_run_without_validation_stands_in_the_legend(write_log, tmp_path, texts_of):
+    logs = [write_log(train(1), name="a"), write_log(train(1), val(1, 50.0), name="b")]
+    texts = texts_of(plot_runs([read_log(log) for log in logs], tmp_path / "a.svg"))
+    assert {"–  a", "50.00 %  b"} <= set(texts)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "not json\n", '{"kind": "config"}\n', "[1, 2]\n"])

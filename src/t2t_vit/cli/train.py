@@ -63,7 +63,7 @@ def train(
     if amp:
         experiment = with_amp(experiment)
     try:
-        last = run_training(experiment, folder, resume=resume, launcher=launcher)
+        last = run_training(experiment, folder, resume=start or resume, launcher=launcher)
     except TrainingStopped as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(stopped.status) from None

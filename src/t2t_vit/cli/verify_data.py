@@ -1,19 +1,17 @@
-"""`t2t-vit verify-data`: find the images that cannot be read before a run does."""
+"""`t2t-vit verify-data`: find what is wrong with images before a run does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-#: Images that are handed to the workers at a time.
-_CHUNK = 1024
+if TYPE_CHECKING:
+    from t2t_vit.data.verification import Entry, Findings
 
-#: What an image is called, and what reads it.
-_Image = tuple[str, Callable[[], object]]
+#: Of each kind of oddity, how many are shown; a file of --csv has all of them.
+_SHOWN: Final = 5
 
 
 def verify_data(
@@ -23,78 +21,101 @@ def verify_data(
         Literal["train", "val", "test"] | None, typer.Option(help="Which images of a config; default: all.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the names of the bad ones here, one a line.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write all that was found here, a line each.")] = None,
     cfg_options: Annotated[
         list[str] | None, typer.Option(help="Settings over the config's.", metavar="KEY=VALUE ...")
     ] = None,
 ) -> None:
-    """Read every image in full and list those that cannot be; the status is 1 if there are any."""
+    """Read every image in full; list the bad ones, duplicates, empty classes, odd sizes and modes.
+
+    The status is 1 if an image cannot be used; the rest is for people to judge.
+    """
     from t2t_vit.cli.progress import progress
+    from t2t_vit.data.verification import Findings, entries_below, look_at
     from t2t_vit.files import write_text
 
-    images = _images_below(Path(source)) if Path(source).is_dir() else _images_of(source, phase, cfg_options)
-    bad: list[str] = []
+    empty: list[tuple[str, str]] = []
+    if Path(source).is_dir():
+        entries, empty = entries_below(Path(source))
+    else:
+        entries = _entries_of(source, phase, cfg_options)
+    findings = Findings()
     with progress("reading images") as advance:
-        for done, (name, problem) in enumerate(_read(images, workers), 1):
-            advance(done, len(images))
-            if problem is not None:
-                bad.append(name)
-                typer.echo(problem)
-    typer.echo(f"{len(images)} images read, {len(bad)} of them cannot be used")
+        for done, seen in enumerate(look_at(entries, workers), 1):
+            advance(done, len(entries))
+            findings.add(seen)
+            if seen.problem is not None:
+                typer.echo(seen.problem)
+    findings.add_empty_classes(empty)
+    bad = findings.of("bad")
+    typer.echo(f"{findings.num_images} images read, {len(bad)} of them cannot be used")
+    for line in _report(findings):
+        typer.echo(line)
     if out is not None:
-        write_text(out, "".join(f"{name}\n" for name in bad))
+        write_text(out, "".join(f"{oddity.name}\n" for oddity in bad))
+    if csv is not None:
+        _write_csv(findings, csv)
     if bad:
         raise typer.Exit(1)
 
 
-def _read(images: list[_Image], workers: int) -> Iterator[tuple[str, str | None]]:
-    """Yield each image's name and, if it is bad, one line that says why."""
-    from t2t_vit.errors import ImageError
+def _report(findings: Findings) -> list[str]:
+    """Return what is odd, counted, with the first few of each kind."""
+    from t2t_vit.data.verification import ELONGATED, TINY, USUAL_MODES
 
-    def check(image: _Image) -> tuple[str, str | None]:
-        name, read = image
-        try:
-            read()
-        except (ImageError, OSError) as error:
-            return name, " ".join(str(error).split())
-        return name, None
-
-    # Pillow decodes outside the interpreter's lock, so threads do; a chunk at a time keeps the queue short.
-    with ThreadPoolExecutor(workers) as pool:
-        for first in range(0, len(images), _CHUNK):
-            yield from pool.map(check, images[first : first + _CHUNK])
-
-
-def _images_below(folder: Path) -> list[_Image]:
-    """Return the image files in `folder` and below it, hidden ones left out.
-
-    Raises:
-        DatasetError: There are none.
-    """
-    from functools import partial
-
-    from t2t_vit.data.decode import SUFFIXES, decode
-    from t2t_vit.errors import DatasetError
-
-    paths = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.is_dir()
-    ]
-    if not paths:
-        raise DatasetError(f"no images in {str(folder)!r}; looked for {' '.join(SUFFIXES)} in it and below")
-    return [(str(path), partial(decode, path)) for path in paths]
+    headings = {
+        "empty class": "class folders without images",
+        "missing class": "classes that are not in every split",
+        "leak": "images of one split that are in another, too, byte for byte",
+        "duplicate": "images that are twice in their split, byte for byte",
+        "contradiction": "images that are in two classes",
+        "tiny": f"images with a side below {TINY} pixels",
+        "elongated": f"images more than {ELONGATED:g} times as long as wide",
+        "mode": f"images of unusual modes (others than {', '.join(sorted(USUAL_MODES))})",
+    }
+    lines = []
+    for kind, heading in headings.items():
+        found = findings.of(kind)
+        if found:
+            lines.append(f"{len(found)} {heading}:")
+            for oddity in found[:_SHOWN]:
+                what = oddity.name or "/".join(filter(None, (oddity.split, oddity.label)))
+                lines.append(f"  {what}: {_detail(kind, oddity.detail)}")
+            if len(found) > _SHOWN:
+                lines.append(f"  and {len(found) - _SHOWN} more; --csv FILE has all")
+    if findings.smallest is not None and findings.largest is not None:
+        modes = ", ".join(f"{count} {mode}" for mode, count in findings.modes.most_common())
+        small, large = (f"{width} x {height}" for width, height in (findings.smallest, findings.largest))
+        lines.append(f"sizes from {small} to {large} pixels; modes: {modes}")
+    return lines
 
 
-def _images_of(config: str, phase: str | None, cfg_options: list[str] | None) -> list[_Image]:
+def _detail(kind: str, detail: str) -> str:
+    return f"as {detail}" if kind in ("leak", "duplicate") else detail
+
+
+def _write_csv(findings: Findings, path: Path) -> None:
+    import csv
+
+    from t2t_vit.data.verification import Oddity
+    from t2t_vit.files import written_whole
+
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Oddity._fields)
+        writer.writerows(findings.oddities)
+
+
+def _entries_of(config: str, phase: str | None, cfg_options: list[str] | None) -> list[Entry]:
     """Return the training images of `config`, those of validation, or both."""
-    from functools import partial
-
     from t2t_vit.cli.settings import read_config
+    from t2t_vit.data.verification import entries_of
     from t2t_vit.run import open_images
 
     experiment = read_config(config, cfg_options)
     splits = {"train": ["train"], "val": ["val"], "test": ["val"]}.get(phase or "", ["train", "val"])
-    sets = [open_images(experiment.data, split, experiment.model.num_classes) for split in splits]
-    return [(images.name(i), partial(images.load, i, "RGB")) for images in sets for i in range(len(images))]
+    return [
+        entry
+        for split in splits
+        for entry in entries_of(open_images(experiment.data, split, experiment.model.num_classes), split)
+    ]

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from t2t_vit.errors import ConfigError
@@ -24,6 +25,7 @@ Columns = Mapping[str, _Floats]
 _TRAIN_KEYS: Final = ("epoch", "loss", "lr")
 _VAL_KEYS: Final = ("epoch", "accuracy/top1", "accuracy/top5", "loss")
 _KIND_COLOURS: Final = {"train": BLUE, "raw": ORANGE, "ema": VERMILLION}
+_RUN_COLOURS: Final = (*PALETTE, "#000000", "#8C564B")
 _MOST_POINTS: Final = 300  # more cannot be told apart on the page
 _MOST_MARKERS: Final = 40
 
@@ -81,6 +83,7 @@ def plot_runs(runs: Sequence[RunCurves], out: Path) -> Path:
     if any(np.isfinite(columns["accuracy/top1"]).any() for run in runs for columns in run.validation.values()):
         draw = {_draw_accuracy: 2.0, **draw}
     heights = list(draw.values())
+    heights[0] = max(heights[0], 0.15 * len(runs) + 0.3)  # the legend of the runs stands beside the first
     width = 7.5 if len(runs) == 1 else 11.0  # several runs have their legend at the side
     with drawing(out, width, height=1.35 * sum(heights) + 1.0) as figure:
         figure.suptitle(shorten(runs[0].name, 60) if len(runs) == 1 else f"{len(runs)} runs")
@@ -89,6 +92,8 @@ def plot_runs(runs: Sequence[RunCurves], out: Path) -> Path:
             draw_one(axes, runs)
             axes.grid(axis="y", color="#E4E4E4", linewidth=0.8)
             axes.set_axisbelow(True)
+        if len(runs) > 1:
+            _add_legends_of_runs(list(panels), runs)
         panels[-1].set_xlabel("epochs trained")
         figure.align_ylabels(panels)
         num_unreadable = sum(run.num_unreadable for run in runs)
@@ -161,8 +166,8 @@ def _draw_accuracy(axes: Axes, runs: Sequence[RunCurves]) -> None:
         for weights, columns in run.validation.items():
             top1 = columns["accuracy/top1"]
             if np.isfinite(top1).any():
-                label = _label(_name(weights), run, runs)
-                axes.plot(columns["epoch"], top1, label=label, **_line(weights, number, runs, len(top1)))
+                axes.plot(columns["epoch"], top1, label=_name(weights), **_line(weights, number, runs, len(top1)))
+                label = _name(weights) if len(runs) == 1 else f"{_name(weights)} of {shorten(run.name, 24)}"
                 i = int(np.nanargmax(top1))
                 best.append((top1[i], columns["accuracy/top5"][i], columns["epoch"][i], label))
     highest, top5, epoch, what = max(best, key=itemgetter(0))
@@ -193,11 +198,12 @@ def _draw_loss(axes: Axes, runs: Sequence[RunCurves]) -> None:
                 continue
             last.append(f"{what} {y[-1]:.3g}")
             x, y = _thin(x, y) if kind == "train" else (x, y)
-            axes.plot(x, y, label=_label(what, run, runs), **_line(kind, number, runs, len(x)))
+            axes.plot(x, y, label=what, **_line(kind, number, runs, len(x)))
         bad = run.train["epoch"][~np.isfinite(run.train["loss"])]
         if len(bad):
-            mark: dict[str, Any] = {"color": "black", "marker": "x", "linestyle": "", "clip_on": False}
-            label = _label(f"training, not a number ({len(bad)}×)", run, runs)
+            colour = "black" if len(runs) == 1 else _colour(number)
+            mark: dict[str, Any] = {"color": colour, "marker": "x", "linestyle": "", "clip_on": False}
+            label = f"training, not a number ({len(bad)}×)"
             axes.plot(bad, np.zeros(len(bad)), transform=axes.get_xaxis_transform(), label=label, **mark)
     axes.set_title("Loss" + (f" at the end: {'; '.join(last)}" if last and len(runs) == 1 else ""))
     axes.set_ylabel("loss")
@@ -217,12 +223,34 @@ def _draw_lr(axes: Axes, runs: Sequence[RunCurves]) -> None:
 
 
 def _add_legend(axes: Axes, runs: Sequence[RunCurves], place: Literal["lower right", "best"]) -> None:
-    if not axes.get_legend_handles_labels()[0]:
-        return
-    if len(runs) == 1:
+    if len(runs) == 1 and axes.get_legend_handles_labels()[0]:
         axes.legend(loc=place)
-    else:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # too many lines to stand among the curves
+
+
+def _add_legends_of_runs(panels: Sequence[Axes], runs: Sequence[RunCurves]) -> None:
+    """Say at the side which colour is which run, and how good it was; and which line is of what."""
+    lines = [Line2D([], [], color=_colour(number), linewidth=2.5) for number in range(len(runs))]
+    # The figure comes first: matplotlib hides labels that begin with an underscore, as a name may.
+    labels = [f"{_best_of(run)}  {shorten(run.name, 32)}" for run in runs]
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "alignment": "left"}
+    panels[0].legend(lines, labels, title="best top-1 of each run", **beside)
+    kinds = dict.fromkeys(weights for run in runs for weights in run.validation)
+    styles = {"training": _line("train", 0, runs, 2)}
+    styles |= {f"validation, {_name(weights)}": _line(weights, 0, runs, 1) for weights in kinds}
+    for style in styles.values():
+        style |= {"color": GREY, "markerfacecolor": "white" if style.get("markerfacecolor") == "white" else GREY}
+    grey = [Line2D([], [], **style) for style in styles.values()]
+    panels[min(1, len(panels) - 1)].legend(grey, list(styles), **beside)
+
+
+def _best_of(run: RunCurves) -> str:
+    accuracies = [columns["accuracy/top1"] for columns in run.validation.values()]
+    finite = [values for values in accuracies if np.isfinite(values).any()]
+    return f"{max(np.nanmax(values) for values in finite):.2f} %" if finite else "–"
+
+
+def _colour(number: int) -> str:
+    return _RUN_COLOURS[number % len(_RUN_COLOURS)]
 
 
 def _finite(x: _Floats, y: _Floats) -> tuple[_Floats, _Floats]:
@@ -241,7 +269,7 @@ def _line(kind: str, number: int, runs: Sequence[RunCurves], num_points: int) ->
 
     One run: a colour a kind. Several: a colour a run. Lines and markers tell the kinds apart without colour.
     """
-    colour = PALETTE[number % len(PALETTE)] if len(runs) > 1 else _KIND_COLOURS.get(kind, GREEN)
+    colour = _colour(number) if len(runs) > 1 else _KIND_COLOURS.get(kind, GREEN)
     style: dict[str, Any] = {"color": colour, "markersize": 4.5, "linestyle": "--" if kind == "raw" else "-"}
     if kind == "train":
         return style | {"linewidth": 1.2, "marker": "o" if num_points == 1 else ""}
@@ -251,8 +279,3 @@ def _line(kind: str, number: int, runs: Sequence[RunCurves], num_points: int) ->
 
 def _name(weights: str) -> str:
     return {"raw": "raw weights", "ema": "EMA weights"}.get(weights, f"{weights} weights")
-
-
-def _label(what: str, run: RunCurves, runs: Sequence[RunCurves]) -> str:
-    # The run's name last: matplotlib hides labels that begin with an underscore.
-    return what if len(runs) == 1 else f"{what} of {shorten(run.name, 24)}"
