@@ -51,6 +51,10 @@ class DatasetError(T2TViTError, ValueError):
     """A data set is missing, empty, or laid out in another way."""
 
 
+class LoadingError(T2TViTError, RuntimeError):
+    """A process that loads images was killed."""
+
+
 class WeightsError(T2TViTError):
     """Base of what can go wrong between a URL and a state dict."""
 

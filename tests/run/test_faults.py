@@ -208,7 +208,8 @@ def test_a_killed_loading_process_is_told_and_the_state_saved(recipe, runs, tmp_
 
     *_, saved, error = runs.said().splitlines()
     assert saved.startswith(f"saved {tmp_path / 'run'}")
-    assert "error: a loading process was killed after step" in error
+    assert "error: a loading process was killed, mostly for want of memory; lower data.num_workers" in error
+    assert "go on with --resume (this was after step" in error
     assert run.resume_point(tmp_path / "run", "auto") is not None
 
 

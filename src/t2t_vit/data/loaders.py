@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -23,9 +25,12 @@ from t2t_vit.data.views import (
     collate_pictures,
     collate_views,
 )
-from t2t_vit.errors import ImageError
+from t2t_vit.errors import ImageError, LoadingError
 
 _SECONDS_AFTER_SIGTERM: Final = 30
+_SECONDS_TO_DIE: Final = 1
+_IN_WORKER: Final = "in DataLoader worker process"  # torch's words before an error that a loading process has raised
+_LOST: Final = "a loading process was killed, mostly for want of memory; lower data.num_workers or data.batch_size"
 
 
 class Loader(DataLoader[Any]):
@@ -34,12 +39,37 @@ class Loader(DataLoader[Any]):
     _batches: Iterator[Any] | None = None
 
     def __iter__(self) -> Any:
-        self._batches = super().__iter__()
+        with self._naming_the_lost():
+            self._batches = super().__iter__()
         # torch would raise the death of a loading process wherever the run stands, even within an optimizer's step;
         # without its handler it is raised where the next batch is asked for.
         if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        return self._batches
+        return self._each()
+
+    def _each(self) -> Iterator[Any]:
+        assert self._batches is not None
+        with self._naming_the_lost():
+            yield from self._batches
+
+    @contextmanager
+    def _naming_the_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if _IN_WORKER not in str(error) and self._has_lost_a_process():
+                raise LoadingError(_LOST) from error
+            raise
+
+    def _has_lost_a_process(self) -> bool:
+        # Its end of a pipe closes a little before the process counts as dead: what was raised may be a broken pipe.
+        workers = getattr(self._batches, "_workers", ())
+        end = time.monotonic() + _SECONDS_TO_DIE
+        while workers and time.monotonic() < end:
+            if not all(worker.is_alive() for worker in workers):
+                return True
+            time.sleep(0.01)
+        return False
 
     def close(self) -> None:
         """End the loading processes; nothing can be loaded after it."""

@@ -7,10 +7,9 @@ import re
 import torch
 
 from t2t_vit.engine.distributed import Process
-from t2t_vit.errors import T2TViTError, TrainingError
+from t2t_vit.errors import LoadingError, T2TViTError, TrainingError
 
 _OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
-_DEAD_LOADER = re.compile(r"DataLoader worker .*(exited unexpectedly|is killed by signal)")
 _LOST_PROCESS = re.compile(
     r"[Cc]onnection (closed|reset|refused)|Broken pipe|NCCL|gloo|[Tt]imed out waiting|remote process", re.DOTALL
 )
@@ -25,20 +24,17 @@ def explain(error: Exception, step: int, batch_size: int, process: Process) -> T
         batch_size: Images a process and batch.
         process: Which of the processes this is.
     """
-    if isinstance(error, T2TViTError):
-        return None
     text = str(error)
     where = f"after step {step}"
+    if isinstance(error, LoadingError):
+        return TrainingError(f"{text}, and go on with --resume (this was {where})")
+    if isinstance(error, T2TViTError):
+        return None
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _OUT_OF_MEMORY.search(text):
         return TrainingError(
             f"out of memory {where} with batches of {batch_size} images; lower data.batch_size (and raise "
             "optimizer.accumulation by as much for the same run), or set model.grad_checkpointing=true or "
             "runtime.precision=bfloat16"
-        )
-    if isinstance(error, RuntimeError) and _DEAD_LOADER.search(text):
-        return TrainingError(
-            f"a loading process was killed {where}, mostly for want of memory; lower data.num_workers or "
-            "data.batch_size, and go on with --resume"
         )
     if process.world_size > 1 and isinstance(error, RuntimeError) and _LOST_PROCESS.search(text):
         return TrainingError(
