@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/input_pipeline.py --images 300 --rounds 5 --workers 1
 
-The loaders take turns, epoch by epoch, so that whatever else the machine does hits all of them; the first epoch of each
-is not counted. Beside the wall time stands the time that the cores spent on it in the main process and the loading
+Each loader has a process of its own, set up as training does it: what one does to its memory is not the other's. They
+take turns, epoch by epoch, so that whatever else the machine does hits all of them; the first epoch of each is not
+counted. Beside the wall time stands the time that the cores spent on it in the main process and the loading
 ones, which a busy machine disturbs less. Linux only: it reads /proc.
 """
 
@@ -15,6 +16,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +33,7 @@ from timm.data import ImageDataset, create_loader
 
 from t2t_vit.config import Augmentation
 from t2t_vit.data.augment import Augment
+from t2t_vit.data.freed_memory import keep_freed_memory
 from t2t_vit.data.loaders import training_loader
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import TrainingBatches
@@ -40,6 +43,8 @@ from t2t_vit.data.views import TrainingSet
 SIZE, MEAN, STD = 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The published recipe; timm spells it so, too.
 POLICY, ERASE = "rand-m9-n2-mstd0.5-inc1", 0.25
+PREFETCHER = "timm, prefetcher"
+LOADERS = ("t2t_vit", "timm", PREFETCHER)
 
 
 class Ours:
@@ -145,6 +150,38 @@ def about() -> dict[str, Any]:
     }
 
 
+def serve(name: str, folder: Path, batch_size: int, workers: int) -> None:
+    """Load an epoch, and print what it took, for each line on standard input."""
+    torch.set_num_threads(1)
+    shape = (folder, batch_size, workers)
+    if name == "t2t_vit":
+        keep_freed_memory()  # as run.train does
+    loader = Ours(*shape) if name == "t2t_vit" else Timm(*shape, prefetcher=name == PREFETCHER)
+    for _ in sys.stdin:
+        print(json.dumps(epoch(loader)), flush=True)
+
+
+class Served:
+    """A loader in a process of its own."""
+
+    def __init__(self, name: str, folder: Path, batch_size: int, workers: int) -> None:
+        arguments = ["--serve", name, "--folder", folder, "--batch-size", str(batch_size), "--workers", str(workers)]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def epoch(self) -> dict[str, float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        figures: dict[str, float] = json.loads(self._process.stdout.readline())
+        return figures
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=300)
@@ -152,19 +189,24 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=30)
     parser.add_argument("--output", type=Path, help="a JSON file")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    if options.serve:
+        serve(options.serve, options.folder, options.batch_size, options.workers)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "images"
         write_photographs(folder, options.images)
-        shape = (folder, options.batch_size, options.workers)
-        loaders = {"t2t_vit": Ours(*shape), "timm": Timm(*shape, False), "timm, prefetcher": Timm(*shape, True)}
+        loaders = {name: Served(name, folder, options.batch_size, options.workers) for name in LOADERS}
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in loaders}
         for number in range(options.rounds + 1):
             for name, loader in loaders.items():
-                figures = epoch(loader)
+                figures = loader.epoch()
                 if number:
                     rounds[name].append(figures)
+        for loader in loaders.values():
+            loader.close()
     medians = {
         name: {kind: statistics.median(one[kind] for one in figures) for kind in ("wall", "cpu")}
         for name, figures in rounds.items()
@@ -179,7 +221,7 @@ def main() -> None:
     }
     print(f"times the faster of timm's: {ratios['wall']:.2f} by the clock, {ratios['cpu']:.2f} of the cores")
     if options.output:
-        settings = {**vars(options), "output": None}
+        settings = {name: vars(options)[name] for name in ("images", "rounds", "workers", "batch_size")}
         result = {"about": about(), "settings": settings, "ratios": ratios, "medians": medians, "rounds": rounds}
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -7,7 +7,9 @@ Source: timm, `data/transforms_factory.py`; MMPretrain, `configs/_base_/datasets
 
 from __future__ import annotations
 
+import hashlib
 import random
+import struct
 from typing import Any
 
 import numpy as np
@@ -153,7 +155,9 @@ def seed_sample(*key: int) -> None:
 
 def _seed_python_and_numpy(key: tuple[int, ...]) -> int:
     """Seed both from `key` and return a seed of 64 bits for torch."""
-    words = np.random.SeedSequence(key).generate_state(4, np.uint32)
-    random.seed(int(words[0]))
-    np.random.seed(words[1])
-    return int(words[2]) << 32 | int(words[3])
+    # A hash, as np.random.SeedSequence takes longer than the rest together.
+    digest = hashlib.blake2b(" ".join(map(str, key)).encode(), digest_size=20).digest()
+    for_python, for_numpy, for_torch = struct.unpack("<QIQ", digest)
+    random.seed(for_python)
+    np.random.seed(for_numpy)
+    return int(for_torch)

@@ -1,4 +1,4 @@
-"""Memory that a loading process frees stays with it: an image after the other needs the same buffers."""
+"""Memory that a process frees while it loads or trains stays with it: image after image needs the same buffers."""
 
 from __future__ import annotations
 

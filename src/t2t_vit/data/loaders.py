@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch.utils.data import DataLoader
 
+from t2t_vit.data.decode import silence_pillow
 from t2t_vit.data.freed_memory import keep_freed_memory
 from t2t_vit.data.samplers import EverySampleOnce, TrainingBatches
 from t2t_vit.data.views import (
@@ -222,6 +223,7 @@ def _options(num_workers: int, pin_memory: bool, persistent_workers: bool) -> di
 def _start_worker(_: int) -> None:
     _leave_signals_to_the_run()
     keep_freed_memory()
+    silence_pillow()
 
 
 def _leave_signals_to_the_run() -> None:

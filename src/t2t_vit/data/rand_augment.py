@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image, ImageOps
 from timm.data.auto_augment import rand_augment_transform
 
@@ -44,6 +45,9 @@ def rand_augment(policy: str, side: int, fill: tuple[int, ...], resample: Image.
             f"augmentation.rand_augment is {policy!r}, which timm does not take ({error!r}); "
             "expected a policy such as 'rand-m9-n2-mstd0.5-inc1'"
         ) from None
+    # timm draws from a list, which NumPy makes an array of for every picture.
+    operations = np.empty(len(augment.ops), object)
+    operations[:] = augment.ops
     for operation in augment.ops:
         # At its strongest, one draw in 640 of the recipe, timm asks for 0 bits, which Pillow 13 refuses.
         if operation.name.startswith("Posterize"):
@@ -54,6 +58,7 @@ def rand_augment(policy: str, side: int, fill: tuple[int, ...], resample: Image.
             operation.aug_fn = partial(_move, operation.aug_fn, _SHORTCUTS[operation.name])
         if operation.name.startswith("Sharpness"):
             operation.aug_fn = partial(_sharpness, operation.aug_fn)
+    augment.ops = operations
     return augment
 
 

@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from PIL import Image
 
+from t2t_vit.data.stored_pixels import stored_pixels
+
 _TENSOR_FILTERS: Final = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 
 
@@ -21,16 +23,16 @@ def resized_crop(
 
     Args:
         image: Any picture.
-        box: (left, top, right, bottom). As in the references, pixels beyond it do not count.
+        box: (left, top, right, bottom), within the picture. As in the references, pixels beyond it do not count.
         size: (height, width).
         resample: Filter.
     """
-    part = image.crop(box)
     height, width = size
     if image.mode != "RGB" or resample not in _TENSOR_FILTERS:
-        return part.resize((width, height), resample)
-    # Pillow stores colours in 4 bytes; as such they are copied without being repacked.
-    stored = torch.frombuffer(bytearray(part.tobytes("raw", "RGBX")), dtype=torch.uint8)
-    pixels = stored.view(1, part.height, part.width, 4).permute(0, 3, 1, 2)  # (1, 4, H, W), channels last
+        return image.crop(box).resize((width, height), resample)
+    left, top, right, bottom = box
+    # As whole numbers of four bytes each row is copied at once; torch would copy a part of bytes one by one.
+    part = stored_pixels(image).view(torch.int32)[top:bottom, left:right].contiguous().view(torch.uint8)
+    pixels = part.view(1, bottom - top, right - left, 4).permute(0, 3, 1, 2)  # (1, 4, H, W), channels last
     view = torch.nn.functional.interpolate(pixels, size, mode=_TENSOR_FILTERS[resample], antialias=True)
     return Image.frombytes("RGB", (width, height), view.permute(0, 2, 3, 1).contiguous().numpy(), "raw", "RGBX")

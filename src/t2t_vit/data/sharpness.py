@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from t2t_vit.data.stored_pixels import stored_pixels
+
 
 def sharpness(image: Image.Image, factor: float) -> Image.Image:
     """Return an RGB `image` smoothed (`factor` 0), as it is (1) or sharpened (above 1)."""
     width, height = image.size
-    pixels = np.frombuffer(image.tobytes("raw", "RGBX"), np.uint8).reshape(height, width * 4)
+    pixels = stored_pixels(image).view(height, width * 4).numpy()
     smooth = pixels.copy()
     if width > 2 and height > 2:
         wide = pixels.astype(np.uint16)

@@ -15,6 +15,7 @@ from torch import nn
 from t2t_vit.config import Experiment, Schedule, experiment_to_dict, experiment_to_json
 from t2t_vit.data.augment import Augment, Mix, seed_everything
 from t2t_vit.data.class_weights import class_weights
+from t2t_vit.data.freed_memory import keep_freed_memory
 from t2t_vit.data.loaders import StreamLoader, TrainingLoader, evaluation_loader, stream_loader, training_loader
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import TrainingBatches
@@ -69,6 +70,7 @@ def train(
         TrainingStopped: A signal asked for it; the state is saved.
     """
     folder = Path(work_dir)
+    keep_freed_memory()
     device = find_device(experiment.runtime.device)
     start = resume_point(folder, resume)
     with process_group(launcher, device) as process, ExitStack() as stack:
