@@ -6,7 +6,6 @@ import gc
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from t2t_vit.data.stored_pixels import stored_pixels
@@ -18,9 +17,10 @@ def test_pixels_are_those_of_the_picture(size):
     width, height = size
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     pixels = stored_pixels(Image.fromarray(values))
-    assert pixels.dtype == torch.uint8
+    assert pixels.dtype == np.uint8
+    assert not pixels.flags.writeable
     assert pixels.shape == (height, width, 4)
-    assert np.array_equal(pixels[..., :3].numpy(), values)
+    assert np.array_equal(pixels[..., :3], values)
 
 
 def test_the_picture_s_memory_is_read_and_not_a_copy():

@@ -31,8 +31,7 @@ def resized_crop(
     if image.mode != "RGB" or resample not in _TENSOR_FILTERS:
         return image.crop(box).resize((width, height), resample)
     left, top, right, bottom = box
-    # As whole numbers of four bytes each row is copied at once; torch would copy a part of bytes one by one.
-    part = stored_pixels(image).view(torch.int32)[top:bottom, left:right].contiguous().view(torch.uint8)
-    pixels = part.view(1, bottom - top, right - left, 4).permute(0, 3, 1, 2)  # (1, 4, H, W), channels last
+    part = stored_pixels(image)[top:bottom, left:right].copy()
+    pixels = torch.from_numpy(part)[None].permute(0, 3, 1, 2)  # (1, 4, H, W), channels last
     view = torch.nn.functional.interpolate(pixels, size, mode=_TENSOR_FILTERS[resample], antialias=True)
     return Image.frombytes("RGB", (width, height), view.permute(0, 2, 3, 1).contiguous().numpy(), "raw", "RGBX")

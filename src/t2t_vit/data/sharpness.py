@@ -15,7 +15,7 @@ from t2t_vit.data.stored_pixels import stored_pixels
 def sharpness(image: Image.Image, factor: float) -> Image.Image:
     """Return an RGB `image` smoothed (`factor` 0), as it is (1) or sharpened (above 1)."""
     width, height = image.size
-    pixels = stored_pixels(image).view(height, width * 4).numpy()
+    pixels = stored_pixels(image).reshape(height, width * 4)
     smooth = pixels.copy()
     if width > 2 and height > 2:
         wide = pixels.astype(np.uint16)

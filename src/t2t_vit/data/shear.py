@@ -54,7 +54,7 @@ def _shift_rows(image: Image.Image, shifts: NDArray[np.floating], fill: tuple[in
     np.maximum(columns, 0, out=columns)
     np.minimum(columns, width - 1, out=columns)
     columns += np.arange(0, height * width, width, dtype=np.int32)[:, None]
-    stored = stored_pixels(image).view(torch.int32).view(-1).numpy()  # a pixel each, (H · W,)
+    stored = stored_pixels(image).view(np.int32).reshape(-1)  # a pixel each, (H · W,)
     neighbours = torch.from_numpy(stored.take(columns).view(np.uint8).reshape(height, width + 3, 4)).float()
     v0, v1, v2, v3 = (neighbours[:, i : i + width] for i in range(4))
     t = shifts - whole

@@ -11,21 +11,21 @@ import ctypes
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 
-def stored_pixels(image: Image.Image) -> torch.Tensor:
+def stored_pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Return the pixels of an RGB `image` as Pillow stores them: (H, W, 4) uint8, the fourth without a meaning.
 
-    They are the picture's own wherever that lies in one piece: do not write to them. They outlive the picture.
+    They are the picture's own wherever that lies in one piece: they can only be read, and outlive it.
     """
     shape = (image.height, image.width, 4)
     try:
         _, array = image.__arrow_c_array__()
     except ValueError:  # Pillow keeps large pictures in several pieces
-        return torch.frombuffer(bytearray(image.tobytes("raw", "RGBX")), dtype=torch.uint8).view(shape)
-    return torch.from_numpy(np.asarray(_Lent(array, shape)))
+        return np.frombuffer(image.tobytes("raw", "RGBX"), np.uint8).reshape(shape)
+    return np.asarray(_Lent(array, shape))
 
 
 class _Lent:
@@ -34,8 +34,7 @@ class _Lent:
     def __init__(self, array: Any, shape: tuple[int, int, int]) -> None:
         self._array = array  # once it goes, so do the pixels of a picture that is gone
         pixels = _ArrowArray.from_address(_pointer(array, b"arrow_array")).children[0].contents
-        # Said to be writable, since torch warns of what is not.
-        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": "|u1", "data": (pixels.buffers[1], False)}
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": "|u1", "data": (pixels.buffers[1], True)}
 
 
 class _ArrowArray(ctypes.Structure):
