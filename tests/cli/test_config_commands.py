@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 
 import pytest
 
@@ -115,6 +117,19 @@ def test_all_that_is_odd_is_said_and_written(command, pictures, tmp_path):
     }
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names of any bytes")
+def test_names_that_are_no_utf8_are_written_as_they_are(command, tmp_path):
+    name = os.fsencode(tmp_path / "data" / "cat") + b"/\xff\xfe.png"
+    os.makedirs(os.path.dirname(name))  # noqa: PTH103, PTH120 -- a name that is no text
+    with open(name, "wb") as file:  # noqa: PTH123 -- as above
+        file.write(b"no picture")
+    done = command("verify-data", tmp_path / "data", "--out", tmp_path / "bad.txt", "--csv", tmp_path / "found.csv")
+    assert done.status == 1
+    assert r"\udcff\udcfe.png is not an image" in done.out
+    assert (tmp_path / "bad.txt").read_bytes() == name + b"\n"
+    assert b"," + name + b"," in (tmp_path / "found.csv").read_bytes()
+
+
 def test_copies_across_the_splits_of_a_config_are_found(command, pictures, tmp_path):
     root = tmp_path / "odd"
     shutil.copytree(pictures, root)
@@ -123,6 +138,25 @@ def test_copies_across_the_splits_of_a_config_are_found(command, pictures, tmp_p
     assert done.status == 0, done.err
     assert "1 images of one split that are in another" in done.out
     assert "1 images that are in two classes" in done.out
+
+
+@pytest.mark.parametrize("phase", [[], ["--phase", "val"]])
+def test_classes_of_validation_images_are_those_of_training(phase, command, pictures, tmp_path):
+    (tmp_path / "val.txt").write_text("cat/0.png 0\nowl/1.png 2\n", encoding="utf-8")
+    settings = [f"data.root={pictures}", f"data.val_annotations={tmp_path / 'val.txt'}"]
+    done = command("verify-data", NAME, *phase, "--csv", tmp_path / "found.csv", "--cfg-options", *settings)
+    assert done.status == 0, done.err
+    assert f"{2 if phase else 14} images read, 0 of them cannot be used" in done.out
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        missing = [(row["split"], row["label"]) for row in csv.DictReader(file)]
+    assert missing == ([] if phase else [("val", "dog")])
+
+
+def test_validation_images_are_looked_at_without_those_of_training(command, pictures):
+    settings = [f"data.root={pictures}", "data.train=nowhere"]
+    done = command("verify-data", NAME, "--phase", "val", "--cfg-options", *settings)
+    assert done.status == 0, done.err
+    assert "6 images read, 0 of them cannot be used" in done.out
 
 
 def test_folder_without_images_is_told(command, tmp_path):

@@ -206,6 +206,15 @@ def test_crop_has_the_area_and_the_ratio_asked_for():
     assert 1.25 < max(ratios) < 1.39
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 1)])
+def test_every_crop_of_a_picture_of_some_pixels_has_one(size):
+    make = augment(crop_scale=(0.08, 1.0), crop_ratio=(3 / 4, 4 / 3))
+    for seed in range(200):
+        seed_everything(seed)
+        view, _ = make(Image.new("RGB", size, (9, 9, 9)))
+        assert (view == 9).all()
+
+
 def test_erasing_has_the_area_and_the_share_asked_for():
     seed_everything(0)
     make = augment(erase_prob=0.25, erase_area=(0.02, 1 / 3), size=(64, 64))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from t2t_vit.data.sets.annotations import AnnotatedImages
 from t2t_vit.data.sets.digits import Digits
+from t2t_vit.data.sets.tar_shards import TarShards
 from t2t_vit.data.verification import Findings, entries_below, entries_of, look_at
 from t2t_vit.errors import DatasetError
 
@@ -79,6 +82,14 @@ def test_copies_are_told_apart_by_where_they_are(root):
     ]
 
 
+def test_file_that_is_listed_twice_is_told(root, tmp_path):
+    (tmp_path / "list.txt").write_text("cat/0.png cat\ncat/0.png cat\ncat/0.png dog\n", encoding="utf-8")
+    findings = Findings()
+    for seen in look_at(entries_of(AnnotatedImages(tmp_path / "list.txt", root / "train"), "train"), 1):
+        findings.add(seen)
+    assert found(findings, "kind", "label") == [("duplicate", "cat"), ("duplicate", "dog"), ("contradiction", "dog")]
+
+
 def test_a_picture_saved_again_is_no_copy(root):
     with Image.open(root / "train" / "cat" / "0.png") as image:
         image.save(root / "val" / "cat" / "9.bmp")
@@ -126,6 +137,20 @@ def test_a_class_that_is_called_as_a_split_is_a_class(tmp_path):
     assert [(entry.split, entry.label) for entry in entries] == [("", "train"), ("", "tram")]
 
 
+def test_linked_folders_are_searched_and_loops_of_links_are_not(root, tmp_path):
+    (root / "train").rename(tmp_path / "elsewhere")
+    (root / "train").symlink_to(tmp_path / "elsewhere")
+    (root / "val" / "dog").rename(tmp_path / "dogs")
+    (root / "val" / "dog").symlink_to(tmp_path / "dogs")
+    (tmp_path / "dogs" / "again").symlink_to(root)
+    entries, empty = entries_below(root)
+    assert [(entry.split, entry.label) for entry in entries] == [
+        ("train", "cat"), ("train", "cat"), ("train", "dog"), ("train", "dog"),
+        ("val", "cat"), ("val", "cat"), ("val", "dog"), ("val", "dog"),
+    ]  # fmt: skip
+    assert empty == []
+
+
 def test_pictures_that_are_in_no_file_are_looked_at_too():
     digits = entries_of(Digits("val"), "val")[:20]
     findings = Findings()
@@ -134,6 +159,15 @@ def test_pictures_that_are_in_no_file_are_looked_at_too():
     assert findings.num_images == 21
     assert (findings.smallest, dict(findings.modes)) == ((8, 8), {"RGB": 21})
     assert len(findings.of("tiny")) == 21
+
+
+def test_pictures_in_a_shard_with_an_absolute_path_are_looked_at(root, tmp_path):
+    (tmp_path / "label").write_text("cat", encoding="utf-8")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(root / "train" / "cat" / "0.png", "0.png")
+        tar.add(tmp_path / "label", "0.cls")
+    (seen,) = look_at(entries_of(TarShards("x.tar", root=str(tmp_path)), "train"), 1)
+    assert (seen.entry.name, seen.problem, seen.size) == (f"{tmp_path}/x.tar/0.png", None, (40, 30))
 
 
 def test_the_order_is_that_of_the_images_whatever_the_number_of_workers(root):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from t2t_vit.config import Data
     from t2t_vit.data.verification import Entry, Findings
 
 #: Of each kind of oddity, how many are shown; a file of --csv has all of them.
@@ -45,18 +48,23 @@ def verify_data(
             advance(done, len(entries))
             findings.add(seen)
             if seen.problem is not None:
-                typer.echo(seen.problem)
+                _say(seen.problem)
     findings.add_empty_classes(empty)
     bad = findings.of("bad")
-    typer.echo(f"{findings.num_images} images read, {len(bad)} of them cannot be used")
+    _say(f"{findings.num_images} images read, {len(bad)} of them cannot be used")
     for line in _report(findings):
-        typer.echo(line)
+        _say(line)
     if out is not None:
         write_text(out, "".join(f"{oddity.name}\n" for oddity in bad))
     if csv is not None:
         _write_csv(findings, csv)
     if bad:
         raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    """Print a line, whatever bytes the names of files in it have."""
+    typer.echo(line.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _report(findings: Findings) -> list[str]:
@@ -100,22 +108,43 @@ def _write_csv(findings: Findings, path: Path) -> None:
     from t2t_vit.data.verification import Oddity
     from t2t_vit.files import written_whole
 
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        written_whole(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(Oddity._fields)
         writer.writerows(findings.oddities)
 
 
 def _entries_of(config: str, phase: str | None, cfg_options: list[str] | None) -> list[Entry]:
-    """Return the training images of `config`, those of validation, or both."""
+    """Return the training images of `config`, those of validation, or both, with the classes that a run gives them."""
     from t2t_vit.cli.settings import read_config
     from t2t_vit.data.verification import entries_of
     from t2t_vit.run import open_images
 
     experiment = read_config(config, cfg_options)
-    splits = {"train": ["train"], "val": ["val"], "test": ["val"]}.get(phase or "", ["train", "val"])
-    return [
-        entry
-        for split in splits
-        for entry in entries_of(open_images(experiment.data, split, experiment.model.num_classes), split)
-    ]
+    data, num_classes = experiment.data, experiment.model.num_classes
+    if phase == "train":
+        return entries_of(open_images(data, "train", num_classes), "train")
+    entries: list[Entry] = []
+    classes: Sequence[str] | None
+    if phase is None:
+        images = open_images(data, "train", num_classes)
+        entries, classes = entries_of(images, "train"), images.classes
+    else:
+        classes = _classes_trained_on(data, num_classes)
+    num_classes = num_classes if classes is None else len(classes)
+    return entries + entries_of(open_images(data, "val", num_classes, classes), "val")
+
+
+def _classes_trained_on(data: Data, num_classes: int | None) -> Sequence[str] | None:
+    """Return the classes of the training images, or None where those are not at hand."""
+    from t2t_vit.errors import ConfigError, DatasetError
+    from t2t_vit.run.images import open_images, open_stream
+
+    with suppress(ConfigError, DatasetError):
+        if data.streaming:
+            return open_stream(data, num_classes).classes
+        return open_images(data, "train", num_classes).classes
+    return None

@@ -115,7 +115,8 @@ class Data:
         val: Validation images, likewise.
         classes: `folders`: a class for each folder, in the order of names. `imagenet`: folders are named by ImageNet's
             ids (n01440764), labels are ImageNet's. `auto`: `imagenet` if all are so named and the model has 1000
-            classes or is not told how many, else `folders`. In annotation files and `tar_shards`, labels for folders.
+            classes or is not told how many, else `folders`. In annotation files and `tar_shards`, labels for folders; a
+            stream's are not known beforehand, so for those `auto` is never `imagenet`.
         train_annotations: File in `root` that lists the images of `train` with their labels, as text, CSV or JSON
             lines; None: there is a folder for each class.
         val_annotations: The same for `val`.

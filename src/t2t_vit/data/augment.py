@@ -101,7 +101,10 @@ class Augment:
     def _crop(self, image: Image.Image) -> Image.Image:
         draw: Any = RandomResizedCropAndInterpolation.get_params
         top, left, height, width = draw(image, self.crop_scale, self.crop_ratio)
-        return resized_crop(image, (left, top, left + width, top + height), self.preprocess.img_size, self.resample)
+        # Of a picture of a pixel or two, timm draws crops without any.
+        left, top = min(left, image.width - 1), min(top, image.height - 1)
+        box = (left, top, left + max(width, 1), top + max(height, 1))
+        return resized_crop(image, box, self.preprocess.img_size, self.resample)
 
 
 class Mix:

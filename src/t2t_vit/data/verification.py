@@ -148,9 +148,11 @@ class Findings:
             self._note("elongated", entry, f"{width} x {height}")
 
     def _add_content(self, entry: Entry, digest: bytes) -> None:
-        name, split, label = self._first.setdefault(digest, (entry.name, entry.split, entry.label))
-        if name == entry.name and split == entry.split:
+        this = (entry.name, entry.split, entry.label)
+        first = self._first.setdefault(digest, this)
+        if first is this:
             return
+        name, split, label = first
         self._note("leak" if split != entry.split else "duplicate", entry, name)
         if label != entry.label:
             self._note("contradiction", entry, f"{name} is {label!r}")
@@ -178,7 +180,7 @@ def entries_of(images: ImageSet, split: str) -> list[Entry]:
 
     def source(index: int) -> Path | Callable[[], Image.Image]:
         path = Path(images.name(index))
-        return path if path.is_absolute() or path.is_file() else lambda: images.load(index, "RGB")
+        return path if path.is_file() else lambda: images.load(index, "RGB")
 
     return [Entry(images.name(i), split, images.classes[label], source(i)) for i, label in enumerate(images.labels)]
 
@@ -196,9 +198,9 @@ def entries_below(folder: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     """
     splits = {name for name in _folders(folder) if name.lower() in _SPLITS and _folders(folder / name)}
     entries: list[Entry] = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files_below(str(folder))):
         parts = path.relative_to(folder).parts
-        if path.suffix.lower() in SUFFIXES and not any(p.startswith(".") for p in parts) and not path.is_dir():
+        if path.suffix.lower() in SUFFIXES and not any(p.startswith(".") for p in parts):
             split, *below = parts if parts[0] in splits else ("", *parts)
             entries.append(Entry(str(path), split, below[0] if len(below) > 1 else "", path))
     if not entries:
@@ -208,6 +210,21 @@ def entries_below(folder: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     if not splits:
         classes = [("", name) for name in _folders(folder)]
     return entries, [known for known in classes if known not in filled]
+
+
+def _files_below(folder: str, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield the files in `folder` and below it, in linked folders too, as training reads those.
+
+    A link back to one of the folders `above` leads round and round, so it is not followed.
+    """
+    here = os.path.realpath(folder)
+    if here in above:
+        return
+    _, folders, files = next(os.walk(folder), (folder, [], []))
+    for name in files:
+        yield Path(folder, name)
+    for name in folders:
+        yield from _files_below(os.path.join(folder, name), (*above, here))  # noqa: PTH118 -- of strings
 
 
 def _folders(folder: Path) -> list[str]:

@@ -29,7 +29,7 @@ _REPLACEMENT = 3
 
 
 class BadImage(NamedTuple):
-    """An image that cannot be read: what it is called, and why not, in a line."""
+    """An image that cannot be used: what it is called, and a line that names it and says why not."""
 
     name: str
     reason: str
@@ -221,10 +221,10 @@ class EvaluationSet(Dataset[View | BadImage]):
 
     def __getitem__(self, index: int) -> View | BadImage:
         try:
-            picture = self.images.load(index, self.preprocess.mode)
+            view = self.preprocess(self.images.load(index, self.preprocess.mode))
         except ImageError as error:
             return _bad_image(self.images.name(index), error)
-        return View(self.preprocess(picture), self.images.labels[index], index, self.images.name(index), [])
+        return View(view, self.images.labels[index], index, self.images.name(index), [])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -263,4 +263,6 @@ def _whole_numbers(values: Iterable[int]) -> torch.Tensor:
 
 
 def _bad_image(name: str, error: ImageError) -> BadImage:
-    return BadImage(name, " ".join(str(error).split()))
+    reason = str(error) if name in str(error) else f"{name}: {error}"
+    # A file's name may have bytes that are no UTF-8, which neither a console nor a log would take.
+    return BadImage(name, " ".join(reason.split()).encode("utf-8", "backslashreplace").decode("utf-8"))

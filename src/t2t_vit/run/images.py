@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -118,10 +118,27 @@ def _opened(data: Data, split: str, num_classes: int | None, known: Sequence[str
         return TarShards(place, root=root, classes=data.classes, num_classes=num_classes, known=known, label_key=key)
     if data.dataset == "image_folder":
         return _folder(data, part, num_classes, known)
-    with _one_downloads(root) if data.download else nullcontext():
-        if data.dataset in ("cifar10", "cifar100"):
-            return Cifar(data.dataset, root, part, data.download)
-        return TorchvisionSet(data.dataset, root, split if data.dataset in WITHOUT_SPLIT else part, data.download)
+    return _downloaded(data, split, part) if data.download else _public(data, split, part)
+
+
+def _downloaded(data: Data, split: str, part: str) -> ImageSet:
+    """Return a public data set, fetched if it is not there; the other processes of a run wait until one has done so."""
+    root = _root(data)
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(Path(root) / ".download.lock").acquire()
+    except OSError as error:
+        with suppress(DatasetError):  # what is all there may lie where nothing can be written
+            return _public(data, split, part)
+        raise DatasetError(f"cannot download to {root!r}: {error.strerror}; name another folder in data.root") from None
+    with lock:
+        return _public(data, split, part, download=True)
+
+
+def _public(data: Data, split: str, part: str, download: bool = False) -> ImageSet:
+    if data.dataset in ("cifar10", "cifar100"):
+        return Cifar(data.dataset, _root(data), part, download)
+    return TorchvisionSet(data.dataset, _root(data), split if data.dataset in WITHOUT_SPLIT else part, download)
 
 
 def _folder(data: Data, split: str, num_classes: int | None, known: Sequence[str] | None) -> ImageSet:
@@ -159,21 +176,6 @@ def _in_root(data: Data, path: str) -> Path:
     """Return a path in `data.root`, or as it is where that is no folder."""
     inside = Path(path).expanduser()
     return inside if data.dataset == "huggingface" else Path(_root(data)) / inside
-
-
-@contextmanager
-def _one_downloads(root: str) -> Iterator[None]:
-    """Have the other processes of a run wait until one has downloaded."""
-    try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(Path(root) / ".download.lock")
-        lock.acquire()
-    except OSError as error:
-        raise DatasetError(f"cannot download to {root!r}: {error.strerror}; name another folder in data.root") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def training_images(experiment: Experiment) -> tuple[ImageSet | ImageStream, ImageSet | None, int]:

@@ -78,6 +78,15 @@ def test_saved_split_of_one(tmp_path):
     assert greys(HuggingFaceSet(str(tmp_path / "one"), "train")) == [3, 1]
 
 
+def test_saved_split_without_a_name_is_no_validation_split(tmp_path):
+    table(range(10)).save_to_disk(tmp_path / "one")
+    data = {"dataset": "huggingface", "root": str(tmp_path / "one")}
+    with pytest.raises(DatasetError, match=r"Unknown split 'val'\. Should be one of \['train'\]"):
+        open_images(Data(**data), "val")
+    split = Data(**data, val_fraction=0.34)
+    assert not set(greys(open_images(split, "train"))) & set(greys(open_images(split, "val")))
+
+
 def test_folder_of_parquet_files(tmp_path):
     folder = parquet(tmp_path / "tables", train=[range(3), range(3, 6)], validation=[range(7, 9)])
     data = Data(dataset="huggingface", root=str(folder), val="validation")
@@ -107,6 +116,7 @@ def test_labels_without_names_are_numbers(tmp_path):
     [
         ({"image_column": "pictur"}, "has no column 'pictur', but 'picture', 'species'. Did you mean 'picture'?"),
         ({"label_column": "label"}, "has no column 'label'"),
+        ({"image_column": "species"}, "the column 'species' is to have the images and the labels; name one for each"),
     ],
 )
 def test_columns_that_are_not_there_are_told(tmp_path, options, said):
@@ -209,3 +219,15 @@ def test_stream_without_classes_is_refused(tmp_path):
         DatasetError, match=r"does not say which classes there are; name them in a file of data\.classes_file"
     ):
         HuggingFaceStream(str(tmp_path / "x"), "train", label_column="species")
+
+
+def test_broken_shard_of_a_stream_is_told_in_one_line(stream, tmp_path):
+    file = tmp_path / "tables" / "train-00001-of-00004.parquet"
+    data = bytearray(file.read_bytes())
+    data[4:24] = b"\xff" * 20  # the first page's header
+    file.write_bytes(data)
+    with pytest.raises(
+        DatasetError, match=r"shard \d of .*tables train cannot be read: .*download or make it"
+    ) as caught:
+        values(stream, 1, 2)
+    assert "\n" not in str(caught.value)

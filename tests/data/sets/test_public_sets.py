@@ -6,10 +6,13 @@ import functools
 import gzip
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import struct
 import tarfile
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +23,7 @@ from PIL import Image
 
 from t2t_vit.config import Data
 from t2t_vit.config.settings import PublicDataset
-from t2t_vit.data.sets import cifar
+from t2t_vit.data.sets import cifar, torchvision
 from t2t_vit.errors import DatasetError, ImageError
 from t2t_vit.run import open_images
 
@@ -157,6 +160,12 @@ SETS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def tiny_copies_are_whole(monkeypatch):
+    """Of the sets whose number of images is known, the copies here have ten."""
+    monkeypatch.setattr(torchvision, "_NUM_IMAGES", dict.fromkeys(torchvision._NUM_IMAGES, 10))
+
+
 @pytest.fixture
 def no_pickles(monkeypatch):
     """Fail where anything is unpickled."""
@@ -278,6 +287,32 @@ def test_torchvisions_sets_are_downloaded(tmp_path, serve, monkeypatch, capsys):
     assert "\n" not in str(caught.value)
 
 
+@contextmanager
+def read_only(folder):
+    """Take the right to write `folder` from this process, which root has whatever the mode says."""
+    folder.chmod(0o555)
+    privileged = os.geteuid() == 0
+    if privileged:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if privileged:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_set_that_is_all_there_needs_no_place_to_download_to():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        folder = Path(name)
+        mnist(folder, None)
+        with read_only(folder):
+            assert both("mnist", folder, download=True)[0].labels == [5, 0, 9]
+            with pytest.raises(DatasetError, match=r"cannot download to .*: Permission denied; name another folder"):
+                open_images(Data(dataset="fashion_mnist", root=name, download=True), "train")
+
+
 def test_mnists_old_pt_files_are_not_read(tmp_path, monkeypatch, no_pickles):
     mnist(tmp_path, None)
     (tmp_path / "MNIST/processed").mkdir()
@@ -297,6 +332,28 @@ def test_half_a_set_is_refused(tmp_path):
     file = tmp_path / "MNIST/raw/train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DatasetError, match=r"mnist in .* cannot be read: .*; what is half there is best removed"):
+        open_images(Data(dataset="mnist", root=str(tmp_path)), "train")
+
+
+@pytest.mark.parametrize("name", ["sun397", "caltech101", "eurosat"])
+def test_set_of_fewer_images_than_it_has_is_refused(name, tmp_path, monkeypatch):
+    SETS[name][0](tmp_path, monkeypatch)
+    next(path for path in sorted(tmp_path.rglob("*5.jpg")) if "BACKGROUND" not in str(path)).unlink()
+    with pytest.raises(DatasetError, match=rf"{name} in .* has 9 images; expected 10, .*remove what is there"):
+        open_images(Data(dataset=name, root=str(tmp_path)), "train")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([5, 0], r"cannot be read: it has 3 images and 2 labels; what is half there is best removed"),
+        ([5, 200, 9], r"has the label 200 and 10 classes; remove it"),
+    ],
+)
+def test_labels_that_do_not_fit_mnists_images_are_refused(labels, said, tmp_path):
+    mnist(tmp_path, None)
+    idx(tmp_path / "MNIST/raw/train-labels-idx1-ubyte", np.array(labels, np.uint8))
+    with pytest.raises(DatasetError, match=rf"mnist in .* {said}"):
         open_images(Data(dataset="mnist", root=str(tmp_path)), "train")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -139,6 +141,29 @@ def test_labels_may_be_names_or_called_otherwise(tmp_path):
     assert TarShards("y.tar", root=str(tmp_path), classes="imagenet", label_key="species").labels == [134]
 
 
+def test_labels_that_are_all_wordnet_ids_are_imagenets(tmp_path):
+    pack(tmp_path / "x.tar", [("1.png", png(1)), ("1.cls", b"n01443537"), ("2.png", png(1)), ("2.cls", b"n01440764")])
+    for num_classes in (None, 1000):
+        images = TarShards("x.tar", root=str(tmp_path), num_classes=num_classes)
+        assert (len(images.classes), images.labels) == (1000, [1, 0])
+    images = TarShards("x.tar", root=str(tmp_path), num_classes=2)
+    assert (images.classes, images.labels) == (("n01440764", "n01443537"), [1, 0])
+    assert TarShards("x.tar", root=str(tmp_path), classes="folders").labels == [1, 0]
+
+
+@pytest.mark.parametrize("cls", [TarShards, TarStream])
+def test_text_that_may_be_a_number_or_a_name_is_refused(tmp_path, cls):
+    classes = ("1", "2", "007")
+    options = {"root": str(tmp_path), **({"known": classes} if cls is TarShards else {"classes": classes})}
+    pack(tmp_path / "x.tar", [("1.png", png(1)), ("1.cls", b"1")])
+    said = "x.tar/1.png: the label 1 may be class number 1 or the class called '1', which is number 0; write JSON: {"
+    assert said in message_of("x.tar", cls=cls, **options)
+    for label, number in (("1", 0), (1, 1), ("007", 2)):
+        pack(tmp_path / "x.tar", [("1.png", png(1)), ("1.json", json.dumps({"label": label}).encode())])
+        images = cls("x.tar", **options)
+        assert (images.labels if cls is TarShards else [one.label for one in images.samples(0, 0)]) == [number]
+
+
 def test_corrupt_image_names_shard_and_member(tmp_path):
     pack(tmp_path / "x.tar", [("1.png", png(1)[:50]), ("1.cls", b"0")])
     with pytest.raises(ImageError, match=r"x\.tar/1\.png: "):
@@ -218,6 +243,27 @@ def test_shard_that_was_cut_off_is_refused(shards, cls, kept):
     file.write_bytes(file.read_bytes()[: kept + 1])
     options = {"classes": ("0", "1", "2")} if cls is TarStream else {}
     assert "train-000.tar" in message_of("train-000.tar", root=str(shards), cls=cls, **options)
+
+
+@pytest.mark.parametrize("cls", [TarShards, TarStream])
+@pytest.mark.parametrize("damage", ["a bit of a header", "cut in a header", "cut between samples"])
+def test_damage_is_not_taken_for_the_end_of_a_shard(shards, cls, damage):
+    file = shards / "train-000.tar"
+    data = bytearray(file.read_bytes())
+    header = data.index(b"0003.png")
+    if damage == "a bit of a header":
+        data[header] ^= 1
+    else:
+        del data[header + (100 if damage == "cut in a header" else 0) :]
+    file.write_bytes(data)
+    options = {"classes": ("0", "1", "2")} if cls is TarStream else {}
+    message = message_of("train-000.tar", root=str(shards), cls=cls, **options)
+    assert "train-000.tar is broken or cut off" in message
+
+
+def test_archive_without_samples_is_no_damage(tmp_path):
+    pack(tmp_path / "x.tar", [])
+    assert list(TarStream("x.tar", ("a",), root=str(tmp_path)).samples(0, 0)) == []
 
 
 def test_what_is_no_tar_or_compressed_cannot_be_read_at_random(tmp_path):
@@ -315,6 +361,32 @@ def test_stream_from_a_server_and_compressed(shards, serve, tmp_path):
     gone = TarStream("gone.tar", ("a",), root=serve(shards))
     with pytest.raises(DatasetError, match=r"cannot fetch the shard http://.*/gone\.tar: "):
         list(gone.samples(0, 0))
+
+
+@pytest.mark.parametrize("kept", [100, 700, 1500, 4000])
+def test_connection_that_is_lost_ends_a_stream_in_one_line(shards, kept):
+    """An answer in chunks does not say how long it is; the client notes that the last chunk never came."""
+    data = (shards / "train-000.tar").read_bytes()[:kept]
+
+    class Breaking(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
+            self.close_connection = True
+
+        def log_message(self, *_):
+            """Keep the tests' output quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Breaking) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert "train-000.tar" in message_of("train-000.tar", ("0", "1", "2"), root=url, cls=TarStream)
+        thread.join()
 
 
 def test_stream_of_settings(shards):

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
+from t2t_vit.data.class_names import imagenet_classes
 from t2t_vit.data.decode import Mode, decode
 from t2t_vit.data.sets.image_set import ImageSet
-from t2t_vit.data.sets.labels import LabelNumbers, classes_of, number_or_name
+from t2t_vit.data.sets.labels import LabelNumbers, are_wnids, classes_of, number_or_name
 from t2t_vit.data.sets.presence import first_missing
 from t2t_vit.errors import DatasetError, nearest
 
@@ -127,7 +127,9 @@ def _numbered(
     def where(index: int) -> str:
         return f"{source}, line {lines[index].number}"
 
-    if classes == "imagenet" or (known is None and classes == "auto" and _are_wnids(lines, num_classes)):
+    if classes == "imagenet" or (
+        known is None and classes == "auto" and are_wnids((line.label for line in lines), num_classes)
+    ):
         known = imagenet_classes()
     if known is None:
         written = [number_or_name(str(line.label)) if as_text else line.label for line in lines]
@@ -138,10 +140,6 @@ def _numbered(
         if label not in number_of:
             number_of[label] = numbers.of_text(str(label), where(index)) if as_text else numbers.of(label, where(index))
     return numbers.classes, [number_of[line.label] for line in lines]
-
-
-def _are_wnids(lines: list[_Line], num_classes: int | None) -> bool:
-    return num_classes in (None, len(imagenet_wnids())) and {line.label for line in lines} <= set(imagenet_wnids())
 
 
 def _read(source: Path) -> str:

@@ -88,7 +88,7 @@ class Columns:
         label: Column of labels; None: the only one with names of classes, or the one called ``label``.
 
     Raises:
-        DatasetError: There is no such column, or several.
+        DatasetError: There is no such column, or several, or one for both.
     """
 
     def __init__(self, rows: Any, source: str, image: str | None, label: str | None) -> None:
@@ -97,6 +97,11 @@ class Columns:
         features = dict(rows.features or {})
         self.image = _column(features, image, datasets.Image, "image", source)
         self.label = _column(features, label, datasets.ClassLabel, "label", source)
+        if self.image == self.label:
+            raise DatasetError(
+                f"{source}: the column {self.image!r} is to have the images and the labels; name one for each in "
+                "data.image_column and data.label_column"
+            )
         kind = features[self.label]
         self.classes = tuple(kind.names) if isinstance(kind, datasets.ClassLabel) and kind.names else None
 
@@ -179,8 +184,11 @@ def picture_in(value: Any, mode: Mode, name: str) -> Image.Image:
 
 
 def _saved_split(saved: Any, split: str) -> Any:
-    """Return a split of what `save_to_disk` left, which is one of them or all."""
-    splits = saved if isinstance(saved, dict) else {str(saved.split or split): saved}
+    """Return a split of what `save_to_disk` left, which is one of them or all.
+
+    One that does not say which it is stands for the training images, so that nobody validates on those unawares.
+    """
+    splits = saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
     if split not in splits:
         raise ValueError(f"Unknown split {split!r}. Should be one of {list(splits)}")
     return splits[split]

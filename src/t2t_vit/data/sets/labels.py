@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
 
 from t2t_vit.data.class_names import imagenet_classes, imagenet_wnids
 from t2t_vit.errors import DatasetError, nearest
 
 _NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+class TextLabel(NamedTuple):
+    """A label in plain text, where a number cannot be told from a name of digits."""
+
+    text: str
+
+    def plain(self) -> int | str:
+        """Return the number that the text writes, or the text."""
+        return number_or_name(self.text)
 
 
 class LabelNumbers:
@@ -27,12 +37,14 @@ class LabelNumbers:
         if self.classes == imagenet_classes():
             self._number_of |= {wnid: number for number, wnid in enumerate(imagenet_wnids())}
 
-    def of(self, label: int | str, where: str) -> int:
-        """Return the number of `label`, a number or a name.
+    def of(self, label: int | str | TextLabel, where: str) -> int:
+        """Return the number of `label`, a number, a name or a text that may be either.
 
         Raises:
-            DatasetError: There is no such class; `where` says where the label stands.
+            DatasetError: There is no such class, or a text may mean two; `where` says where the label stands.
         """
+        if isinstance(label, TextLabel):
+            return self.of_text(label.text, where)
         if isinstance(label, int):
             if 0 <= label < len(self.classes):
                 return label
@@ -64,7 +76,7 @@ class LabelNumbers:
         if isinstance(label, int) and label != number:
             raise DatasetError(
                 f"{where}: the label {text} may be class number {text} or the class called {text!r}, which is number "
-                f'{number}; write a JSON line: {{"label": {label}}} is a number, {{"label": "{text}"}} a name'
+                f'{number}; write JSON: {{"label": {label}}} is a number, {{"label": "{text}"}} a name'
             )
         return number
 
@@ -72,6 +84,12 @@ class LabelNumbers:
 def number_or_name(text: str) -> int | str:
     """Return the number that `text` writes, or `text` itself."""
     return int(text) if _NUMERAL.fullmatch(text) else text
+
+
+def are_wnids(labels: Iterable[int | str], num_classes: int | None) -> bool:
+    """Whether all `labels` are ImageNet's ids, and a model of `num_classes` (None: of any number) has its classes."""
+    wnids = imagenet_wnids()
+    return num_classes in (None, len(wnids)) and set(labels) <= set(wnids)
 
 
 def classes_of(

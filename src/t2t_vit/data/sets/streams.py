@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.client import HTTPException
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -22,7 +23,7 @@ from PIL import Image
 from t2t_vit.data.decode import Mode
 from t2t_vit.data.sets.encoded import decode_named
 from t2t_vit.data.sets.huggingface import Columns, open_rows, picture_in
-from t2t_vit.data.sets.labels import LabelNumbers
+from t2t_vit.data.sets.labels import LabelNumbers, TextLabel
 from t2t_vit.data.sets.tar_shards import LABELS, is_image, is_remote, members_of, opened, read_label, shards_of
 from t2t_vit.errors import DatasetError
 
@@ -137,7 +138,7 @@ class TarStream(ImageStream):
         """Yield the pictures; the files of a sample follow one another, as nothing else can be read in sequence."""
         key: str | None = None
         image: tuple[str, bytes] | None = None
-        labels: dict[str, int | str] = {}
+        labels: dict[str, int | str | TextLabel] = {}
         for member, info in members_of(tar, path):
             if member.key != key:
                 if image is not None:
@@ -156,12 +157,12 @@ class TarStream(ImageStream):
                     image = (f"{member.key}.{member.ending}", data)
                 elif member.ending in LABELS:
                     labels[member.ending] = read_label(tar.extractfile(info), member, self._label_key, path)
-            except (tarfile.TarError, OSError, EOFError) as error:
+            except (tarfile.TarError, OSError, EOFError, HTTPException) as error:
                 raise DatasetError(f"the shard {path} is broken or cut off in {info.name}: {error}") from None
         if image is not None:
             yield self._sample(path, image, labels)
 
-    def _sample(self, path: str, image: tuple[str, bytes], labels: dict[str, int | str]) -> StreamedImage:
+    def _sample(self, path: str, image: tuple[str, bytes], labels: dict[str, int | str | TextLabel]) -> StreamedImage:
         name, data = f"{path}/{image[0]}", image[1]
         label = next((labels[ending] for ending in LABELS if ending in labels), None)
         if label is None:
@@ -216,11 +217,19 @@ class HuggingFaceStream(ImageStream):
 
     def read(self, shard: int) -> Iterator[StreamedImage]:
         """Yield the pictures of shard number `shard`."""
-        rows = self._rows.shard(num_shards=self.num_shards, index=shard)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(self._rows_of(shard)):
             name = f"{self._name} shard {shard} row {number}"
             label = self._numbers.of(self._columns.label_of(row[self._columns.label], name), name)
             yield StreamedImage(name, label, _loader(row[self._columns.image], name))
+
+    def _rows_of(self, shard: int) -> Iterator[Any]:
+        try:
+            yield from self._rows.shard(num_shards=self.num_shards, index=shard)
+        except Exception as error:  # theirs, fsspec's, pyarrow's and of the network
+            reason = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
+            raise DatasetError(
+                f"shard {shard} of {self._name} cannot be read: {reason}; look at the file, or download or make it anew"
+            ) from error
 
 
 def _loader(value: Any, name: str) -> Callable[[Mode], Image.Image]:
@@ -244,5 +253,5 @@ def _shuffled(items: Iterator[_T], size: int, draws: np.random.Generator) -> Ite
 def _fetched(url: str) -> Any:
     try:
         return urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, OSError, ValueError, HTTPException) as error:
         raise DatasetError(f"cannot fetch the shard {url}: {getattr(error, 'reason', None) or error}") from None

@@ -14,9 +14,10 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
+from http.client import HTTPException
 from itertools import product
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,7 @@ from t2t_vit.data.class_names import imagenet_classes
 from t2t_vit.data.decode import SUFFIXES, Mode
 from t2t_vit.data.sets.encoded import decode_named
 from t2t_vit.data.sets.image_set import ImageSet
-from t2t_vit.data.sets.labels import LabelNumbers, classes_of, number_or_name
+from t2t_vit.data.sets.labels import LabelNumbers, TextLabel, are_wnids, classes_of
 from t2t_vit.errors import DatasetError, ImageError
 
 LABELS: Final = ("cls", "json", "txt")
@@ -44,13 +45,32 @@ class Member(NamedTuple):
     size: int
 
 
+class _Header(tarfile.TarInfo):
+    """A header that is damaged, cut off or missing is an error: `tarfile` takes each for the end of the shard."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        """Return the next header.
+
+        Raises:
+            ReadError: There is neither a header nor the mark of the end.
+        """
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the mark of the end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
 class TarShards(ImageSet):
     """The images of uncompressed tar files on a disk; their headers are read once, then any image at any time.
 
     Args:
         pattern: Path of the shards: ``train-{000..012}.tar``, or with ``*``.
         root: Folder that it is relative to.
-        classes: `imagenet`: the classes are ImageNet's; else they are what the labels say.
+        classes: `imagenet`: the classes are ImageNet's, labels may be WordNet ids. `auto`: so if `num_classes` is 1000
+            or None and every label is such an id. `folders`: they are what the labels say.
         num_classes: Classes of the model, None if it takes what there is.
         known: The classes, where they are settled already.
         label_key: What the labels in ``.json`` files are called.
@@ -77,7 +97,7 @@ class TarShards(ImageSet):
                 "data.streaming=True to train on it"
             )
         self._keys: list[str] = []
-        written: list[int | str] = []
+        written: list[int | str | TextLabel] = []
         places: list[tuple[int, int, int]] = []
         for number, shard in enumerate(self._shards):
             for key, image, label in _indexed(shard, label_key):
@@ -89,9 +109,10 @@ class TarShards(ImageSet):
         def where(index: int) -> str:
             return self.name(index)
 
-        if classes == "imagenet":
+        plain = [label.plain() if isinstance(label, TextLabel) else label for label in written]
+        if classes == "imagenet" or (known is None and classes == "auto" and plain and are_wnids(plain, num_classes)):
             known = imagenet_classes()
-        numbers = LabelNumbers(classes_of(written, num_classes, where, pattern) if known is None else known)
+        numbers = LabelNumbers(classes_of(plain, num_classes, where, pattern) if known is None else known)
         self.classes = numbers.classes
         self.labels = [numbers.of(label, where(index)) for index, label in enumerate(written)]
 
@@ -167,7 +188,7 @@ def members_of(tar: tarfile.TarFile, shard: str) -> Iterator[tuple[Member, tarfi
     while True:
         try:
             info = tar.next()
-        except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
+        except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, HTTPException) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DatasetError(f"the shard {shard} is broken or cut off: {reason}; make or download it anew") from None
         if info is None:
@@ -194,7 +215,7 @@ def is_image(ending: str) -> bool:
     return f".{ending}".endswith(SUFFIXES)
 
 
-def label_in(data: bytes, ending: str, label_key: str, where: str) -> int | str:
+def label_in(data: bytes, ending: str, label_key: str, where: str) -> int | str | TextLabel:
     """Return the label in the bytes of a member.
 
     Raises:
@@ -205,7 +226,7 @@ def label_in(data: bytes, ending: str, label_key: str, where: str) -> int | str:
         if ending != "json":
             if not text:
                 raise DatasetError(f"{where} is empty; expected the number or the name of a class")
-            return number_or_name(text)
+            return TextLabel(text)
         entry = json.loads(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, DatasetError):
@@ -218,7 +239,7 @@ def label_in(data: bytes, ending: str, label_key: str, where: str) -> int | str:
     return label
 
 
-def read_label(file: IO[bytes] | None, member: Member, label_key: str, shard: str) -> int | str:
+def read_label(file: IO[bytes] | None, member: Member, label_key: str, shard: str) -> int | str | TextLabel:
     """Return the label in a member that is one.
 
     Raises:
@@ -231,7 +252,7 @@ def read_label(file: IO[bytes] | None, member: Member, label_key: str, shard: st
     return label_in(data, member.ending, label_key, where)
 
 
-def _indexed(shard: str, label_key: str) -> Iterator[tuple[str, Member, int | str]]:
+def _indexed(shard: str, label_key: str) -> Iterator[tuple[str, Member, int | str | TextLabel]]:
     """Yield key, image and label of each sample in a shard on a disk."""
     images: dict[str, Member] = {}
     labels: dict[str, Member] = {}
@@ -261,8 +282,8 @@ def opened(shard: str, mode: str, fileobj: IO[bytes] | None = None) -> tarfile.T
         DatasetError: It is no tar file, or a compressed one where that is of no use.
     """
     try:
-        return tarfile.open(shard if fileobj is None else None, mode, fileobj)  # type: ignore[call-overload, no-any-return]
-    except (tarfile.TarError, EOFError, OSError) as error:
+        return tarfile.open(shard if fileobj is None else None, mode, fileobj, tarinfo=_Header)  # type: ignore[call-overload, no-any-return]
+    except (tarfile.TarError, EOFError, OSError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             f"the shard {shard} is no tar file ({reason}); a compressed one has to be unpacked (gzip -d), or streamed "

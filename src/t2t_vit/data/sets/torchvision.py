@@ -54,6 +54,13 @@ def _of_caltech(dataset: Any) -> list[tuple[str, int]]:
     ]
 
 
+def _of_arrays(dataset: Any) -> list[tuple[Any, int]]:
+    pictures, labels = dataset.data.numpy(), dataset.targets.tolist()
+    if len(pictures) != len(labels):
+        raise ValueError(f"it has {len(pictures)} images and {len(labels)} labels")
+    return list(zip(pictures, labels, strict=True))
+
+
 _READ_NOTHING: Final = {"loader": str}
 _TRAIN_VAL: Final = ({"split": "train"}, {"split": "val"})
 _TRAIN_TEST: Final = (({"train": True},), {"train": False})
@@ -73,6 +80,9 @@ _SOURCES: Final = {
     "eurosat": _Source("EuroSAT", files=_by_loader, options=_READ_NOTHING),
 }
 
+#: How many images there are of those sets that list what lies on the disk, and no more.
+_NUM_IMAGES: Final = {"sun397": 108_754, "caltech101": 8_677, "eurosat": 27_000}
+
 #: Those that have one part only.
 WITHOUT_SPLIT: Final = frozenset(name for name, source in _SOURCES.items() if source.val is None)
 
@@ -87,7 +97,7 @@ class TorchvisionSet(ImageSet):
         download: Fetch it if it is not there.
 
     Raises:
-        DatasetError: It is not there or not whole, or cannot be downloaded.
+        DatasetError: It is not there or not whole, cannot be downloaded, or has labels of no class.
     """
 
     def __init__(self, name: str, root: str | Path, split: str, download: bool = False) -> None:
@@ -96,11 +106,7 @@ class TorchvisionSet(ImageSet):
         self.labels: list[int] = []
         self._pictures: list[Any] = []
         for arguments in source.train if split != "val" or source.val is None else (source.val,):
-            dataset = self._opened(source, arguments, download)
-            if source.files is None:
-                samples = list(zip(dataset.data.numpy(), dataset.targets.tolist(), strict=True))
-            else:
-                samples = source.files(dataset)
+            dataset, samples = self._opened(source, arguments, download)
             if source.val is None:
                 samples.sort()  # one of them is in whatever order a disk has its files
             self._pictures += [picture for picture, _ in samples]
@@ -108,6 +114,7 @@ class TorchvisionSet(ImageSet):
             self.classes = tuple(dataset.categories if name == "caltech101" else dataset.classes)
         self._are_files = source.files is not None
         self._refuse_incomplete()
+        self._refuse_odd_labels()
 
     def load(self, index: int, mode: Mode) -> Image.Image:
         """Return picture `index` in `mode`."""
@@ -123,7 +130,8 @@ class TorchvisionSet(ImageSet):
         name = self.name(index)
         return os.path.relpath(name, self._root).replace(os.sep, "/") if self._are_files else name
 
-    def _opened(self, source: _Source, arguments: Mapping[str, Any], download: bool) -> Any:
+    def _opened(self, source: _Source, arguments: Mapping[str, Any], download: bool) -> tuple[Any, list[Any]]:
+        """Return torchvision's data set, and its pictures or their paths with labels."""
         from torchvision import datasets
 
         cls = getattr(datasets, source.cls)
@@ -132,7 +140,8 @@ class TorchvisionSet(ImageSet):
             # name of the class is that of the folder.)
             cls = type(source.cls, (cls,), {"_check_legacy_exist": lambda _: False})
         try:
-            return cls(str(self._root), download=download, **arguments, **source.options)
+            dataset = cls(str(self._root), download=download, **arguments, **source.options)
+            return dataset, (source.files or _of_arrays)(dataset)
         except Exception as error:  # whatever it stumbles over in files that are not whole
             reason = " ".join(str(error).split()) or type(error).__name__
             if not download and "download=True" in reason:
@@ -152,4 +161,18 @@ class TorchvisionSet(ImageSet):
             raise DatasetError(
                 f"{count or 'all'} of the images of {self._name} are not in {str(self._root)!r}"
                 f"{f', {missing} for one' if missing else ''}; remove what is there and set data.download=True"
+            )
+        whole = _NUM_IMAGES.get(self._name, 0)
+        if len(self.labels) < whole:
+            raise DatasetError(
+                f"{self._name} in {str(self._root)!r} has {len(self.labels)} images; expected {whole}, so unpacking "
+                "was interrupted: remove what is there and set data.download=True"
+            )
+
+    def _refuse_odd_labels(self) -> None:
+        odd = next((label for label in self.labels if not 0 <= label < len(self.classes)), None)
+        if odd is not None:
+            raise DatasetError(
+                f"{self._name} in {str(self._root)!r} has the label {odd} and {len(self.classes)} classes; remove it "
+                "and set data.download=True"
             )
