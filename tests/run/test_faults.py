@@ -20,7 +20,7 @@ from t2t_vit import run
 from t2t_vit.config import experiment_to_json
 from t2t_vit.engine.checkpoint import CheckpointFolder, read_training_state
 from t2t_vit.engine.trainer import Trainer
-from t2t_vit.errors import CheckpointError, TrainingError
+from t2t_vit.errors import CheckpointError, DatasetError, TrainingError
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_good_checkpoint(recipe, sma
     )
     with pytest.raises(
         TrainingError,
-        match=r"cannot write the checkpoint .*epoch_\d+\.pth \(.*\); the last good one is .*epoch_\d+",
+        match=r"cannot write the checkpoint .*epoch_\d+\.pth \(No space left on device\); the last good one is ",
     ) as error:
         run.train(experiment, small_disk)
     assert "\n" not in str(error.value)
@@ -279,6 +279,31 @@ def test_too_many_steps_without_a_finite_loss_end_the_run_with_the_last_good_che
     first, last = (content(tmp_path / f"epoch_{n}.pth")["model"] for n in (1, 2))
     assert differences(first, last) == []  # of the second epoch no step was taken
     assert not list(tmp_path.glob("step_*.pth"))
+
+
+def test_a_validation_without_a_readable_image_ends_the_run_and_goes_on_once_they_are_mended(
+    recipe, pictures, tmp_path
+):
+    for path in (pictures / "val").glob("*/*.png"):
+        path.rename(path.with_suffix(".kept"))
+        path.write_text("no picture")
+    experiment = recipe(schedule={"epochs": 1, "warmup_epochs": 0})
+    with pytest.raises(DatasetError, match=r"none of the 9 validation images can be read; .* go on with --resume"):
+        run.train(experiment, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("best_*"))
+
+    for path in (pictures / "val").glob("*/*.kept"):
+        path.replace(path.with_suffix(".png"))
+    run.train(experiment, tmp_path / "run", resume="auto")
+    assert len(list((tmp_path / "run").glob("best_*"))) == 1
+    assert [line["step"] for line in log_of(tmp_path / "run", "train")] == [2, 4, 5]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names there are bytes")
+def test_an_unreadable_image_may_have_a_name_that_is_no_text(recipe, pictures, tmp_path):
+    Path(os.fsdecode(os.fsencode(pictures / "train" / "cat") + b"/\xff\xfe.png")).write_text("no picture")
+    run.train(recipe(data={"bad_images_limit": 0.5}), tmp_path / "run")
+    assert "\\udcff\\udcfe.png" in (tmp_path / "run" / "train.log").read_text("utf-8")
 
 
 def test_images_that_become_unreadable_are_replaced_and_listed(recipe, pictures, tmp_path):

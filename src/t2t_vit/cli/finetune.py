@@ -51,6 +51,7 @@ def finetune(
     """Fine-tune a model on pictures in class folders; say what was chosen and why, and how good it became."""
     from t2t_vit.config import apply_overrides
     from t2t_vit.engine.stopping import TrainingStopped
+    from t2t_vit.errors import ConfigError
     from t2t_vit.run import resume_point, resumed_experiment, train
     from t2t_vit.run.finetuning import find_test_folder, plan_finetuning
 
@@ -59,6 +60,10 @@ def finetune(
     if start is not None:
         typer.echo(f"going on with the settings of the run in {folder}")
         experiment = resumed_experiment(start)
+        given = {"--pretrained": pretrained, "--epochs": epochs, "--img-size": img_size, "--freeze": freeze}
+        ignored = [f"{option} {value}" for option, value in given.items() if value is not None]
+        if ignored:
+            typer.echo(f"not taken, as a run keeps its settings: {' '.join(ignored)}; --cfg-options changes them")
     else:
         plan = plan_finetuning(
             images,
@@ -76,6 +81,11 @@ def finetune(
     if cfg_options:
         typer.echo(f"and as asked: {' '.join(cfg_options)}")
         experiment = apply_overrides(experiment, cfg_options)
+    if start is not None and Path(experiment.data.root).resolve() != images.resolve():
+        raise ConfigError(
+            f"the run in {folder} is on the pictures in {experiment.data.root}, not on those in {images}; name that "
+            "folder, another place for a new run with --work-dir, or, if it was moved, --cfg-options data.root=FOLDER"
+        )
     try:
         last = train(experiment, folder, resume=start)
     except TrainingStopped as stopped:
@@ -106,10 +116,16 @@ def _sum_up(folder: Path, last: Path, test: str | None) -> None:
     best = _best_checkpoint(last)
     kinds = ("ema", "raw") if experiment.ema.enabled else ("raw",)
     candidates = {f"last, {kind}": (last, kind) for kind in kinds} | {f"best, {kinds[0]}": (best, kinds[0])}
-    tested = {name: run_test(experiment, file, weights=kind) for name, (file, kind) in candidates.items()}
+    bad: dict[str, str] = {}
+    tested = {
+        name: run_test(experiment, file, weights=kind, on_bad=bad.update) for name, (file, kind) in candidates.items()
+    }
+    for reason in bad.values():
+        typer.echo(f"unreadable, and left out of the figures: {reason}")
     result = tested[f"best, {kinds[0]}"]
     table = _table(tested)
-    where = f"the {len(result.images)} images in {test}/" if test else f"the {len(result.images)} validation images"
+    count = len(result.evaluation.labels)
+    where = f"the {count} images in {test}/" if test else f"the {count} validation images"
     note = (
         "training never saw these images"
         if test

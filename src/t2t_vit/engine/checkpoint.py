@@ -18,6 +18,9 @@ from t2t_vit.files import write_text, written_whole
 #: Value of "format" in these files, by which they are known when read for their weights.
 FORMAT = "t2t_vit.training"
 
+#: What stands before the name of the best checkpoint.
+BEST = "best_accuracy_top1_"
+
 _LAST = "last_checkpoint"
 _log = logging.getLogger(__name__)
 
@@ -65,8 +68,8 @@ class CheckpointFolder:
         """
         path = self.folder / name
         try:
-            with written_whole(path) as temporary:
-                torch.save({"format": FORMAT, **self.about, **content}, temporary)
+            with written_whole(path) as temporary, temporary.open("wb") as file:
+                torch.save({"format": FORMAT, **self.about, **content}, file)
             write_text(self.folder / _LAST, path.name)
         except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError for a full disk
             kept = self.last()
@@ -95,6 +98,22 @@ class CheckpointFolder:
         if previous is not None and previous != name:
             (self.folder / previous).unlink(missing_ok=True)
 
+    def mend_best(self, name: str | None) -> None:
+        """Have `name` be the best checkpoint, and no earlier one: a run may be killed before it is linked, or after.
+
+        Raises:
+            TrainingError: It cannot be written.
+        """
+        source = self.folder / (name or "").removeprefix(BEST)
+        if name is not None and not (self.folder / name).exists() and source.is_file():
+            self.save_best(name, source, None)
+        epoch = _epoch(self.folder / name) if name is not None else 0
+        for path in self.folder.glob(f"{BEST}epoch_*.pth"):
+            if _epoch(path) < epoch:
+                path.unlink()
+            elif _epoch(path) > epoch:
+                _log.warning("%s is of a part of the run that is done again; move it if you want to keep it", path)
+
     def last(self) -> Path | None:
         """Return the newest checkpoint, None if there is none."""
         return next(iter(self.newest_first()), None)
@@ -116,8 +135,9 @@ class CheckpointFolder:
         return None
 
     def newest_first(self) -> list[Path]:
-        """Return the checkpoints but for the best, the newest first."""
+        """Return the checkpoints, the newest first; the best ones only where they are all that is left."""
         found = [p for p in self.folder.glob("*.pth") if re.fullmatch(r"(epoch|step)_\d+", p.stem)]
+        found = found or list(self.folder.glob(f"{BEST}epoch_*.pth"))
         try:  # copying a folder gives its files new times, so what the run noted counts first
             noted = self.folder / (self.folder / _LAST).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
@@ -166,6 +186,13 @@ def _damage(path: Path) -> str | None:
     return None if broken is None else f"the check sum of {broken} is wrong"
 
 
+def _epoch(path: Path) -> int:
+    number = path.stem.rpartition("_")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 def _reason(error: BaseException) -> str:
+    if isinstance(error.__context__, OSError):  # torch's writer has it, and says something else
+        error = error.__context__
     strerror = getattr(error, "strerror", None)
     return strerror or (str(error).splitlines() or [type(error).__name__])[0]

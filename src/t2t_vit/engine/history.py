@@ -6,6 +6,7 @@ It needs no torch, so that many runs are listed at once.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _number(entry: dict[str, Any], name: str) -> float:
     value = entry.get(name, 0.0)
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def _is_locked(path: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -74,7 +73,8 @@ class RunLog:
         kept, dropped = _drop_after(self.folder / "log.jsonl", self._from_step, ends)
         self._sent = {_key(line) for line in dropped}
         # Written anew: of a run that was killed, some of its last events are missing and others come twice.
-        shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
+        for events in (self.folder / "tensorboard").glob("events.out.tfevents.*"):
+            events.unlink(missing_ok=True)
         self._board = SummaryWriter(str(self.folder / "tensorboard"))
         for line in kept:
             self._show_on_board(line["step"], _figures(line))
@@ -106,6 +106,7 @@ class RunLog:
         """Show a line to people and keep it in `train.log`."""
         if not self.active:
             return
+        line = line.encode("utf-8", "backslashreplace").decode()  # file names may be anything
         self.console.print(line, markup=False)
         with (self.folder / "train.log").open("a", encoding="utf-8") as file:
             file.write(line + "\n")

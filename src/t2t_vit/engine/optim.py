@@ -37,6 +37,9 @@ def build_optimizer(
         momentum: SGD's.
         nesterov: SGD's.
         scales: Factor of the rate by name of parameter; None: 1.
+
+    Raises:
+        ConfigError: All of `model` is frozen.
     """
     exempt: set[str] = getattr(model, "no_weight_decay", set)()
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -44,6 +47,8 @@ def build_optimizer(
         if parameter.requires_grad:
             decays = decay_vectors or (parameter.ndim > 1 and name not in exempt)
             groups.setdefault((scales[name] if scales else 1.0, decays), []).append(parameter)
+    if not groups:
+        raise ConfigError("model.freeze leaves nothing to train; leave some part out of it, such as head")
     settings: list[dict[str, Any]] = [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "lr_scale": scale, "lr": lr * scale}
         for (scale, decays), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)

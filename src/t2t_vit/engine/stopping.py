@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, heard at the end of a step."""
+"""Signals that ask a run to stop: at once before its first step, and then at the end of a step."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ class TrainingStopped(BaseException):
 
 
 class StopRequest:
-    """Remembers the first stop signal while in its `with` block; a second Ctrl-C a second later interrupts at once."""
+    """Hears stop signals while in its `with` block.
+
+    At first one ends the run at once, as there is nothing to save. After `remember` the first is remembered for the end
+    of a step, and a second Ctrl-C a second later interrupts at once.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._remembers = False
         self._heard = 0.0
         self._previous: dict[int, Any] = {}
 
@@ -42,6 +47,10 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def remember(self) -> None:
+        """From now on, leave it to the run to look for a signal."""
+        self._remembers = True
+
     @property
     def status(self) -> int:
         """Exit status for the signal that was heard."""
@@ -50,6 +59,8 @@ class StopRequest:
     def _hear(self, number: int, _: FrameType | None) -> None:
         if self.signal is None:
             self.signal, self._heard = number, time.monotonic()
+            if not self._remembers:
+                raise TrainingStopped("stopped before the first step; nothing is lost", self.status)
         # torchrun sends on what the terminal has sent already: within a second it is the same Ctrl-C.
         elif number == signal.SIGINT and time.monotonic() - self._heard > 1:
             raise KeyboardInterrupt

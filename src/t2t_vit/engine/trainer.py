@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from t2t_vit.data.augment import Mix, seed_everything
 from t2t_vit.data.views import BadImage, Batch
 from t2t_vit.engine.bad_images import BadImages
-from t2t_vit.engine.checkpoint import CheckpointFolder, TrainingState
+from t2t_vit.engine.checkpoint import BEST, CheckpointFolder, TrainingState
 from t2t_vit.engine.distillation import Distillation
 from t2t_vit.engine.distributed import Process, gather_everywhere, total
 from t2t_vit.engine.failures import explain
@@ -332,7 +332,7 @@ class Trainer:
             self.state.stale += 1
         if best is not None and is_best:
             self.state.best, self.state.stale = best[BEST_BY], 0
-            self.state.best_file = f"best_accuracy_top1_epoch_{epoch}.pth"
+            self.state.best_file = f"{BEST}epoch_{epoch}.pth"
         for weights, values in figures.items():
             self.log.record("val", self.state.step, {"epoch": epoch, "weights": weights, **values})
         if figures:
@@ -396,12 +396,14 @@ class Trainer:
         self._check_images(TrainingImages(**content["images"]))
         try:
             self.model.load_state_dict(content["model"])
-            self.optimizer.load_state_dict(content["optimizer"])
+            self._resume_optimizer(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
-                f"the checkpoint is of another model ({error}); resume with the settings that its run was started with"
+                f"the checkpoint is of another model or optimizer ({error}); resume with the settings that its run was "
+                "started with"
             ) from None
-        self.scaler.load_state_dict(content["scaler"])
+        if content["scaler"]:  # none if the run was not in float16
+            self.scaler.load_state_dict(content["scaler"])
         self.state = TrainingState(**content["state"])
         self.bad_images.load_state(content["bad_images"])
         self._saved_step = self.state.step
@@ -409,6 +411,17 @@ class Trainer:
         if self.ema is not None:
             self.ema.module.load_state_dict(content["ema"] or content["model"])
             self.ema.n_averaged.fill_(content["ema_updates"])
+        if self.process.is_main:
+            self.checkpoints.mend_best(self.state.best_file)
+
+    def _resume_optimizer(self, content: dict[str, Any]) -> None:
+        """Take the optimizer's state, and keep this run's settings, which may be others."""
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        if any(("betas" in group) != ("betas" in settings[0]) for group in content["param_groups"]):
+            raise ValueError("its optimizer.kind is another one")
+        self.optimizer.load_state_dict(content)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
 
     def _check_images(self, before: TrainingImages) -> None:
         """Refuse images that are not those of the checkpoint's run; warn where only their names or labels differ."""

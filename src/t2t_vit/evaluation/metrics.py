@@ -5,9 +5,11 @@ B batch, K classes.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
-from torchmetrics import SumMetric
+from torchmetrics import Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 
@@ -52,14 +54,22 @@ class Metrics:
         f1 = 2 * hits / (true + predicted).clamp(min=1)
         return {
             "accuracy/top1": 100 * float(hits.sum() / true.sum().clamp(min=1)),
-            "accuracy/top5": 100 * float(self._top5.compute()),
+            "accuracy/top5": 100 * float(_computed(self._top5)),
             "single-label/precision": 100 * float(precision[present].mean()),
             "single-label/recall": 100 * float(recall[present].mean()),
             "single-label/f1-score": 100 * float(f1[present].mean()),
-            "loss": float(self._loss.compute() / true.sum().clamp(min=1)),
+            "loss": float(_computed(self._loss) / true.sum().clamp(min=1)),
         }
 
     def confusion_matrix(self) -> torch.Tensor:
         """Return the counts (K, K), int64 on the CPU: rows are true, columns predicted classes."""
-        matrix: torch.Tensor = self._confusion.compute()
+        matrix = _computed(self._confusion)
         return matrix[: self._num_classes, : self._num_classes].cpu()
+
+
+def _computed(metric: Metric) -> torch.Tensor:
+    """Return what `metric` has counted; nothing is fine, too, as a process may have no image that can be read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The ``compute`` method")
+        value: torch.Tensor = metric.compute()
+    return value

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import torch
 
 from t2t_vit.config import Augmentation, Data, Ema, Experiment, Optimizer, Runtime, Schedule
+from t2t_vit.data.decode import SUFFIXES
 from t2t_vit.data.sets.folders import ImageFolder
 from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.device import find_device
@@ -160,12 +161,21 @@ def _find_layout(folder: Path) -> _Layout:
         names = {entry.name.lower(): entry.name for entry in folder.iterdir() if entry.is_dir()}
     except OSError as error:
         raise DatasetError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from None
+    splits = [names[name] for name in (*_TRAIN, *_VAL, *_TEST) if name in names]
+    if len(splits) < len(names) and all(_is_class(folder / split) for split in splits):
+        names = {}  # "train" may be a class beside "bus" and "car"
     train, val, test = (next((names[name] for name in known if name in names), None) for known in (_TRAIN, _VAL, _TEST))
     if train is None:
         if val is not None or test is not None:
             raise DatasetError(f"{str(folder)!r} has {val or test}/ and no train/; put the pictures to train on there")
         return _Layout(folder.absolute(), ".", None, None)
     return _Layout(folder.absolute(), train, val or test, test if val is not None else None)
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether pictures lie in `folder` itself."""
+    entries = list(folder.iterdir())
+    return not any(entry.is_dir() for entry in entries) and any(entry.suffix.lower() in SUFFIXES for entry in entries)
 
 
 def _open(layout: _Layout) -> tuple[Data, ImageSet]:
@@ -178,7 +188,8 @@ def _open(layout: _Layout) -> tuple[Data, ImageSet]:
             "folders, to tell one from the other"
         )
     if layout.val is not None:
-        open_images(data, "val", len(whole.classes), whole.classes)  # it is wrong now or in ten epochs
+        for split in filter(None, (layout.val, layout.test)):  # they are wrong now or in ten epochs
+            open_images(dataclasses.replace(data, val=split), "val", len(whole.classes), whole.classes)
         return data, whole
     lonely = [name for label, name in enumerate(whole.classes) if list(whole.labels).count(label) < 2]
     if lonely:

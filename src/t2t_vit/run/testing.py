@@ -11,7 +11,7 @@ from t2t_vit.config import Experiment
 from t2t_vit.data.loaders import evaluation_loader
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.sets.image_set import ImageSet
-from t2t_vit.data.views import EvaluationSet
+from t2t_vit.data.views import BadImage, EvaluationSet
 from t2t_vit.device import find_device
 from t2t_vit.engine.distributed import Launcher, gather, process_group
 from t2t_vit.errors import ConfigError
@@ -50,6 +50,7 @@ def test(
     keep_scores: bool = False,
     launcher: Launcher = "none",
     on_batch: Callable[[int, int], None] | None = None,
+    on_bad: Callable[[list[BadImage]], None] | None = None,
 ) -> TestRun:
     """Return how the weights of `checkpoint` do on the `val` images of `experiment`.
 
@@ -61,6 +62,7 @@ def test(
         keep_scores: Keep the scores of all classes.
         launcher: What started the processes of this run.
         on_batch: Called with images done and images in all (of this process) after each batch.
+        on_bad: Called with images that cannot be read and are left out; None: they are an `ImageError`.
 
     Raises:
         CheckpointError: The file holds no weights, or those of another model.
@@ -83,6 +85,7 @@ def test(
             experiment.data.batch_size,
             process.rank,
             process.world_size,
+            on_bad,
             **loading(experiment.data),
         )
         share, done = len(range(process.rank, len(images), process.world_size)), 0

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from t2t_vit.config import Experiment, Schedule, experiment_to_dict, experiment_to_json
+from t2t_vit.config import Data, Experiment, Schedule, experiment_from_json, experiment_to_dict, experiment_to_json
 from t2t_vit.data.augment import Augment, Mix, seed_everything
 from t2t_vit.data.class_weights import class_weights
 from t2t_vit.data.freed_memory import keep_freed_memory
@@ -32,7 +32,7 @@ from t2t_vit.engine.optim import build_optimizer, rate_scales
 from t2t_vit.engine.schedule import WarmupCosineCooldown
 from t2t_vit.engine.stopping import StopRequest
 from t2t_vit.engine.trainer import Trainer, TrainingImages, Validate
-from t2t_vit.errors import ConfigError, TrainingError
+from t2t_vit.errors import ConfigError, DatasetError, TrainingError
 from t2t_vit.evaluation.evaluator import evaluate
 from t2t_vit.hub import build_model, load_model, preprocessing_of, weights_file
 from t2t_vit.models import T2TViT
@@ -73,35 +73,35 @@ def train(
     keep_freed_memory()
     device = find_device(experiment.runtime.device)
     start = resume_point(folder, resume)
-    with process_group(launcher, device) as process, ExitStack() as stack:
+    with StopRequest() as stop, process_group(launcher, device) as process, ExitStack() as stack:
         device = process.device(device)
         images, val_images, num_classes = training_images(experiment)
         settled = dataclasses.replace(experiment.model, num_classes=num_classes)
-        experiment = dataclasses.replace(experiment, model=settled)
-        runtime, data = experiment.runtime, experiment.data
         content = read_training_state(start) if start is not None else None
         _check_that_all_begin_alike(content, process)
+        experiment = dataclasses.replace(
+            experiment, model=settled, data=_with_as_many_images_a_step(experiment, content, process)
+        )
+        runtime, data = experiment.runtime, experiment.data
         distillation = distillation_of(experiment, images.classes, device)
         if process.is_main:
             _warn_of_short_schedule(experiment.schedule)
             stack.enter_context(occupied(folder))
-            write_about(folder, experiment)
         seed_everything(runtime.seed)
         model = (_starting_model(experiment) if content is None else build_model(experiment)).to(device)
         model.classes = images.classes
         loader: TrainingLoader | StreamLoader
         if isinstance(images, ImageStream):
-            loader = _stream_loader(experiment, images, process, content)
+            loader = _stream_loader(experiment, images, process)
             seen = TrainingImages(images.num_images or 0, "", loader.global_batch_size, loader.num_parts)
         else:
-            loader = _training_loader(experiment, images, process, content)
+            loader = _training_loader(experiment, images, process)
             seen = TrainingImages(len(images), images.fingerprint(), loader.global_batch_size)
         stack.callback(loader.close)
         optimizer, schedule = experiment.optimizer, dataclasses.asdict(experiment.schedule)
         lr = _learning_rate(experiment, process.world_size)
         scales = rate_scales(parameter_depths(model), optimizer.layer_decay, optimizer.lr_scale)
         autocast = AUTOCAST[runtime.precision]
-        stop = StopRequest()
         checkpoints = CheckpointFolder(
             folder,
             runtime.keep_checkpoints,
@@ -116,59 +116,62 @@ def train(
             wandb=runtime.wandb,
             settings=experiment_to_dict(experiment),
         )
+        trainer = Trainer(
+            model=model,
+            ema=build_ema(model, experiment.ema.decay, experiment.ema.warmup) if experiment.ema.enabled else None,
+            optimizer=build_optimizer(
+                model,
+                kind=optimizer.kind,
+                lr=lr,
+                weight_decay=optimizer.weight_decay,
+                decay_vectors=optimizer.decay_vectors,
+                betas=optimizer.betas,
+                eps=optimizer.eps,
+                momentum=optimizer.momentum,
+                nesterov=optimizer.nesterov,
+                scales=scales,
+            ),
+            schedule=WarmupCosineCooldown(lr=lr, steps_per_epoch=loader.steps_per_epoch, **schedule),
+            scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
+            loader=loader,
+            accumulation=optimizer.accumulation,
+            mix=_mix(experiment, num_classes),
+            label_smoothing=runtime.label_smoothing,
+            class_weights=_class_weights(experiment, images, device),
+            distillation=distillation,
+            autocast=autocast,
+            compiled=runtime.compile,
+            clip_grad_norm=optimizer.clip_grad_norm,
+            validate=_validate(experiment, val_images, num_classes, process, device, stop, stack, log),
+            epochs=experiment.schedule.epochs,
+            checkpoint_interval=runtime.checkpoint_interval,
+            checkpoint_steps=runtime.checkpoint_steps,
+            early_stopping=runtime.early_stopping,
+            nonfinite_limit=runtime.nonfinite_limit,
+            log_interval=runtime.log_interval,
+            seed=runtime.seed,
+            process=process,
+            device=device,
+            images=seen,
+            bad_images=BadImages(folder, seen.count, data.bad_images_limit, active=process.is_main),
+            checkpoints=checkpoints,
+            log=log,
+            stop=stop,
+        )
+        if content is not None:
+            trainer.resume(content)
+        if process.is_main:
+            write_about(folder, experiment)  # now that nothing is refused any more
         with log:
-            trainer = Trainer(
-                model=model,
-                ema=build_ema(model, experiment.ema.decay, experiment.ema.warmup) if experiment.ema.enabled else None,
-                optimizer=build_optimizer(
-                    model,
-                    kind=optimizer.kind,
-                    lr=lr,
-                    weight_decay=optimizer.weight_decay,
-                    decay_vectors=optimizer.decay_vectors,
-                    betas=optimizer.betas,
-                    eps=optimizer.eps,
-                    momentum=optimizer.momentum,
-                    nesterov=optimizer.nesterov,
-                    scales=scales,
-                ),
-                schedule=WarmupCosineCooldown(lr=lr, steps_per_epoch=loader.steps_per_epoch, **schedule),
-                scaler=torch.amp.GradScaler(device.type, enabled=autocast is torch.float16),
-                loader=loader,
-                accumulation=optimizer.accumulation,
-                mix=_mix(experiment, num_classes),
-                label_smoothing=runtime.label_smoothing,
-                class_weights=_class_weights(experiment, images, device),
-                distillation=distillation,
-                autocast=autocast,
-                compiled=runtime.compile,
-                clip_grad_norm=optimizer.clip_grad_norm,
-                validate=_validate(experiment, val_images, num_classes, process, device, stop, stack, log),
-                epochs=experiment.schedule.epochs,
-                checkpoint_interval=runtime.checkpoint_interval,
-                checkpoint_steps=runtime.checkpoint_steps,
-                early_stopping=runtime.early_stopping,
-                nonfinite_limit=runtime.nonfinite_limit,
-                log_interval=runtime.log_interval,
-                seed=runtime.seed,
-                process=process,
-                device=device,
-                images=seen,
-                bad_images=BadImages(folder, seen.count, data.bad_images_limit, active=process.is_main),
-                checkpoints=checkpoints,
-                log=log,
-                stop=stop,
-            )
             if content is not None:
-                trainer.resume(content)
                 log.say(f"resumed from {start} at step {trainer.state.step} of {trainer.total_steps}")
             log.say(
                 f"{experiment.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
                 f"{seen.count} images of {num_classes} classes, {trainer.total_steps} steps on "
                 f"{process.world_size} × {device}, in {folder}"
             )
-            with stop:
-                trainer.run()
+            stop.remember()
+            trainer.run()
         last = checkpoints.last()
     if not process.is_main:
         return None
@@ -177,9 +180,25 @@ def train(
     return last
 
 
-def _training_loader(
-    experiment: Experiment, images: ImageSet, process: Process, content: Mapping[str, Any] | None
-) -> TrainingLoader:
+def _with_as_many_images_a_step(experiment: Experiment, content: Mapping[str, Any] | None, process: Process) -> Data:
+    """Return the settings of the data, with the global batch of a run that goes on if other processes share it now.
+
+    A batch size that was changed stays, and is refused later.
+    """
+    data = experiment.data
+    if content is None or data.global_batch_size is not None:
+        return data
+    before = experiment_from_json(content["experiment"], "the checkpoint")
+    wanted = content["images"]["global_batch_size"]
+    shares = process.world_size * experiment.optimizer.accumulation
+    unchanged = (before.data.batch_size, before.optimizer.accumulation) == (
+        data.batch_size, experiment.optimizer.accumulation,
+    )  # fmt: skip
+    is_other = unchanged and data.batch_size * shares != wanted
+    return dataclasses.replace(data, global_batch_size=wanted) if is_other else data
+
+
+def _training_loader(experiment: Experiment, images: ImageSet, process: Process) -> TrainingLoader:
     """Return the batches of this process."""
     data, seed = experiment.data, experiment.runtime.seed
     odds = None
@@ -188,7 +207,7 @@ def _training_loader(
         odds = [by_class[label] for label in images.labels]
     batches = TrainingBatches(
         len(images),
-        _batch_size(experiment, process, content),
+        _batch_size(experiment, process),
         seed,
         process.rank,
         process.world_size,
@@ -198,16 +217,14 @@ def _training_loader(
     return training_loader(TrainingSet(images, _augment(experiment), seed), batches, **loading(data))
 
 
-def _stream_loader(
-    experiment: Experiment, images: ImageStream, process: Process, content: Mapping[str, Any] | None
-) -> StreamLoader:
+def _stream_loader(experiment: Experiment, images: ImageStream, process: Process) -> StreamLoader:
     """Return this process's batches of a stream.
 
     Raises:
         ConfigError: Nobody knows how many images there are, or there are too few.
     """
     accumulation = experiment.optimizer.accumulation
-    batch_size = _batch_size(experiment, process, content)
+    batch_size = _batch_size(experiment, process)
     if images.num_images is None:
         raise ConfigError("the stream does not say how many images it has; set data.num_images to those of an epoch")
     steps = images.num_images // (batch_size * process.world_size * accumulation)
@@ -228,18 +245,14 @@ def _stream_loader(
     return stream_loader(dataset, accumulation, **loading(experiment.data))
 
 
-def _batch_size(experiment: Experiment, process: Process, content: Mapping[str, Any] | None) -> int:
+def _batch_size(experiment: Experiment, process: Process) -> int:
     """Return the images of a process and batch.
-
-    A run that goes on with another number of processes still takes as many images a step.
 
     Raises:
         ConfigError: A step's images cannot be shared evenly.
     """
     shares = process.world_size * experiment.optimizer.accumulation
     wanted = experiment.data.global_batch_size
-    if wanted is None and content is not None and content["world_size"] != process.world_size:
-        wanted = content["images"]["global_batch_size"]
     if wanted is None:
         return experiment.data.batch_size
     size, rest = divmod(wanted, shares)
@@ -333,10 +346,16 @@ def _validate(
             autocast=AUTOCAST[experiment.runtime.precision],
             on_batch=is_asked_to_stop,
         ).metrics
-        for name, reason in (image for share in gather_everywhere(list(bad.items()), process) for image in share):
+        unreadable = dict(image for share in gather_everywhere(list(bad.items()), process) for image in share)
+        for name, reason in unreadable.items():
             if name not in told:
                 told.add(name)
                 log.say(f"unreadable, and left out of the evaluation: {reason}")
+        if len(unreadable) == len(images):
+            raise DatasetError(
+                f"none of the {len(images)} validation images can be read; mend them (t2t-vit verify-data lists them), "
+                "or train without with runtime.validate=false, and go on with --resume"
+            )
         return figures
 
     return validate
