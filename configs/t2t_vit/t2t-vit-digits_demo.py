@@ -3,7 +3,7 @@
     python tools/train.py configs/t2t_vit/t2t-vit-digits_demo.py
 
 Hardware: two CPU cores, about 100 s. Measured on the held-out pictures, last checkpoint, EMA weights: top-1 99.4 %;
-with other seeds and thread counts 99.2 to 99.4 % (five runs).
+with seeds 0 to 7 98.6 to 99.7 %, 99.3 % in the mean.
 """
 
 from t2t_vit.config import (
