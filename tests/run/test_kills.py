@@ -34,15 +34,14 @@ def half_written(folder: Path) -> list[str]:
 def test_forty_kills_change_nothing(recipe, runs, tmp_path):
     experiment, rng = experiment_of(recipe), random.Random(0)
     whole = tmp_path / "whole"
-    begin = time.monotonic()
     assert runs.train(experiment, whole) == [0]
-    seconds = time.monotonic() - begin
     in_writing = resumed = 0
     for n in range(NUM_RUNS):
         parts = tmp_path / str(n)
         for kill in range(KILLS_A_RUN):
             (pid,) = runs.start(experiment, parts, resume="auto")
-            time.sleep(rng.uniform(0.0, seconds / (KILLS_A_RUN + 3)))
+            wait_for_steps(parts, steps_logged(parts) + rng.randrange(4), pid)
+            time.sleep(rng.uniform(0.0, 0.05))
             if kill % 2:  # this one in the next write of a checkpoint
                 while not (parts.exists() and half_written(parts)) and is_running(pid):
                     pass
@@ -65,6 +64,17 @@ def wait_for_write(folder: Path, number: int, pid: int) -> None:
     seen: set[str] = set()
     while len(seen) < number and is_running(pid):
         seen.update(half_written(folder) if folder.exists() else ())
+
+
+def wait_for_steps(folder: Path, number: int, pid: int) -> None:
+    """Return when so many steps are logged, or when the process has ended."""
+    while steps_logged(folder) < number and is_running(pid):
+        time.sleep(0.001)
+
+
+def steps_logged(folder: Path) -> int:
+    path = folder / "log.jsonl"
+    return path.read_bytes().count(b'"kind": "train"') if path.exists() else 0
 
 
 def is_running(pid: int) -> bool:
