@@ -185,6 +185,8 @@ def test_folds_are_trained_each_and_summed_up(command, options, tmp_path):
     assert set(summary["folds"]) == {"0", "1"}
     assert 0 <= summary["folds"]["0"]["ema"]["accuracy/top1"] <= 100
 
+    other = command("cross-validate", NAME, "--num-splits", 3, "--work-dir", folder, "--summary")
+    assert (other.status, "one of 2 folds, and 3 are asked for; give --num-splits 2" in other.err) == (1, True)
     shutil.rmtree(folder / "fold0")
     assert "over 1 of 2 folds" in command(*call, "--summary").out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -76,6 +77,22 @@ def test_the_time_is_that_of_all_parts_without_the_pauses(tmp_path):
     (tmp_path / "timeline.jsonl").write_text("\n".join(lines))
     run = read_history(tmp_path)
     assert (run.seconds, run.begun) == (90, 1000)
+
+
+def test_the_time_of_a_killed_part_is_kept_when_the_run_goes_on(tmp_path, capsys):
+    part(begin(tmp_path), [(1, 50.0, 10.0)])
+    timeline, log = tmp_path / "timeline.jsonl", tmp_path / "log.jsonl"
+    now = log.stat().st_mtime
+    event = {**json.loads(timeline.read_text("utf-8").splitlines()[0]), "time": now - 100}
+    timeline.write_text(json.dumps(event) + "\n", "utf-8")
+    os.utime(log, (now - 60, now - 60))
+    assert read_history(tmp_path).state == "killed"
+    for _ in range(2):
+        run = part(tmp_path, [(2, 50.0, 10.0)], from_step=10)
+        assert 40 <= run.seconds < 45
+    events = [json.loads(line)["event"] for line in timeline.read_text("utf-8").splitlines()]
+    assert events == ["begin", "end"] * 3
+    capsys.readouterr()
 
 
 def test_a_run_that_holds_its_folder_is_running(tmp_path, capsys):

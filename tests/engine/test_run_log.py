@@ -142,7 +142,7 @@ def test_run_killed_in_the_middle_of_a_line_goes_on_without_a_gap_or_a_double(tm
         *((step, 2) for step in (4, 5, 6, 7, 8)),
     ]
     events = [json.loads(line) for line in (tmp_path / "timeline.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(line["event"], line["step"]) for line in events] == [("begin", 0), ("begin", 3), ("end", 3)]
+    assert [(line["event"], line["step"]) for line in events] == [("begin", 0), ("end", 0), ("begin", 3), ("end", 3)]
     capsys.readouterr()
 
 

@@ -89,6 +89,21 @@ def test_another_precision_is_taken(precisions, recipe, tmp_path):
     assert read_training_state(tmp_path / "epoch_2.pth")["step"] == 10
 
 
+def test_settings_that_were_changed_are_told(recipe, tmp_path):
+    run.train(recipe(schedule={"epochs": 1, "warmup_epochs": 0}), tmp_path)
+    run.train(recipe(schedule={"epochs": 2, "warmup_epochs": 0}), tmp_path, resume="last")
+    said = (tmp_path / "train.log").read_text("utf-8").splitlines()
+    assert [line for line in said if line.startswith("changed")] == ["changed since: schedule.epochs: 1, now 2"]
+
+
+def test_a_checkpoint_of_another_model_is_refused_in_a_line_of_some_length(recipe, tmp_path):
+    run.train(recipe(schedule={"epochs": 1, "warmup_epochs": 0}), tmp_path)
+    with pytest.raises(TrainingError, match="of another model or optimizer") as refused:
+        run.train(recipe(model={"embed_dim": 48}), tmp_path, resume="last")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 350
+
+
 def test_the_best_checkpoint_is_there_again_after_a_kill_before_it_was_linked(recipe, tmp_path):
     experiment = recipe(schedule={"epochs": 1, "warmup_epochs": 0}, runtime={"keep_checkpoints": None})
     run.train(experiment, tmp_path)

@@ -82,11 +82,17 @@ def _sum_up(folder: Path, num_splits: int, *, required: bool) -> None:
     """Print the last figures of each fold, mean and standard deviation, and write them to summary.json.
 
     Raises:
-        ConfigError: No fold is done, and `required` asks for one.
+        ConfigError: No fold is done, and `required` asks for one; or one is of another split.
     """
     from t2t_vit.errors import ConfigError
     from t2t_vit.files import write_text
 
+    for other in sorted(folder.glob("fold[0-9]*")):
+        split = _num_folds(other)
+        if split not in (None, num_splits):
+            raise ConfigError(
+                f"{other} is one of {split} folds, and {num_splits} are asked for; give --num-splits {split}"
+            )
     done = {fold: figures for fold in range(num_splits) if (figures := _last_figures(folder / f"fold{fold}"))}
     if not done:
         if required:
@@ -100,6 +106,17 @@ def _sum_up(folder: Path, num_splits: int, *, required: bool) -> None:
             f"{num_splits} folds: {', '.join(f'{a:.2f}' for a in accuracies)}"
         )
     write_text(folder / "summary.json", json.dumps({"num_folds": num_splits, "folds": done}, indent=2) + "\n")
+
+
+def _num_folds(folder: Path) -> int | None:
+    """Return into how many folds the images of the run in `folder` were split; None if it does not tell."""
+    from t2t_vit.errors import ConfigError
+    from t2t_vit.run.resuming import stored_experiment
+
+    try:
+        return stored_experiment(folder).data.num_folds
+    except ConfigError:
+        return None
 
 
 def _last_figures(folder: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+FileName = Annotated[str, Field(min_length=1)]
 ImageSize = Count | tuple[Count, Count]
 SplitSize = tuple[Count, Count, Natural]
 Areas = tuple[Fraction, Fraction]
@@ -151,9 +152,9 @@ class Data:
     train: str = "train"
     val: str = "val"
     classes: Literal["auto", "folders", "imagenet"] = "auto"
-    train_annotations: str | None = None
-    val_annotations: str | None = None
-    classes_file: str | None = None
+    train_annotations: FileName | None = None
+    val_annotations: FileName | None = None
+    classes_file: FileName | None = None
     image_column: str | None = None
     label_column: str | None = None
     config_name: str | None = None

@@ -69,8 +69,10 @@ class RunLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._project is not None:
             self._wandb = WeightsAndBiases(self._project, self.folder, self._settings)
+        log = self.folder / "log.jsonl"
+        ended = log.stat().st_mtime if log.exists() else None
         ends = {"val": self._evaluated_step}
-        kept, dropped = _drop_after(self.folder / "log.jsonl", self._from_step, ends)
+        kept, dropped = _drop_after(log, self._from_step, ends)
         self._sent = {_key(line) for line in dropped}
         # Written anew: of a run that was killed, some of its last events are missing and others come twice.
         for events in (self.folder / "tensorboard").glob("events.out.tfevents.*"):
@@ -78,6 +80,7 @@ class RunLog:
         self._board = SummaryWriter(str(self.folder / "tensorboard"))
         for line in kept:
             self._show_on_board(line["step"], _figures(line))
+        _end_killed_part(self.folder / "timeline.jsonl", ended)
         self._note_time("begin", total_steps=self._total_steps)
         if self.console.is_terminal:
             self._progress = Progress(
@@ -155,6 +158,17 @@ def _append(path: Path, line: dict[str, Any]) -> None:
         if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) is not None and file.read(1) != b"\n":
             file.write(b"\n")
         file.write((json.dumps(line) + "\n").encode())
+
+
+def _end_killed_part(timeline: Path, ended: float | None) -> None:
+    """Note the end of a part that was killed before it could; `ended` is when it logged last, None if never."""
+    if ended is None or not timeline.exists():
+        return
+    last = timeline.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+    with suppress(ValueError, KeyError, TypeError):  # what is half-written says nothing
+        event = json.loads("".join(last))
+        if event["event"] == "begin" and event["time"] <= ended:
+            _append(timeline, {"event": "end", "step": event["step"], "time": round(ended, 3), "error": "killed"})
 
 
 def _status(values: dict[str, Any]) -> str:

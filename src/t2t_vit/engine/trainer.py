@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -399,8 +400,8 @@ class Trainer:
             self._resume_optimizer(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
-                f"the checkpoint is of another model or optimizer ({error}); resume with the settings that its run was "
-                "started with"
+                f"the checkpoint is of another model or optimizer ({shorten(str(error), 200, placeholder=' …')}); "
+                "resume with the settings that its run was started with"
             ) from None
         if content["scaler"]:  # none if the run was not in float16
             self.scaler.load_state_dict(content["scaler"])

@@ -31,6 +31,7 @@ _TRAIN: Final = ("train", "training")
 _VAL: Final = ("val", "valid", "validation", "dev")
 _TEST: Final = ("test", "testing")
 _HELD_OUT: Final = 0.2  # of each class, where the folders have no split
+_SMALLEST_BATCH: Final = 4
 _LARGEST_BATCH: Final = 64
 _STEPS_PER_EPOCH: Final = 20  # at least: a rate that falls in fewer steps falls in jumps
 _SCRATCH = "train without weights: --from-scratch"
@@ -252,13 +253,15 @@ def _starting_point(model: str, pretrained: str | None, from_scratch: bool) -> t
 
 def _choose_batch(experiment: Experiment, num_images: int, num_classes: int, device: torch.device) -> tuple[int, str]:
     """Return the images a step, even as Mixup pairs them, and the reason."""
-    by_count = max(num_images // _STEPS_PER_EPOCH, 4)
+    by_count = max(num_images // _STEPS_PER_EPOCH, _SMALLEST_BATCH)
     free, each = _free_memory(device), _bytes_per_image(experiment, num_classes)
     by_memory = max(int(free / 2 / each), 2) if free is not None else _LARGEST_BATCH
     most = min(by_count, by_memory, _LARGEST_BATCH)
     batch_size = 2 ** int(math.log2(most))
     if most == by_memory < min(by_count, _LARGEST_BATCH) and free is not None:
         why = f"an image takes {each / 2**20:.0f} MiB while training, and {free / 2**30:.1f} GiB are free"
+    elif most == by_count == _SMALLEST_BATCH:
+        why = "there are few images, and of fewer a step a rate and an average mean little"
     elif most == by_count < _LARGEST_BATCH:
         why = f"so that an epoch has {_STEPS_PER_EPOCH} steps or more"
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from t2t_vit.config import Experiment, experiment_from_json
+from t2t_vit.config import Experiment, experiment_from_json, experiment_to_dict
 from t2t_vit.engine.checkpoint import CheckpointFolder, read_training_state
 from t2t_vit.errors import ConfigError, TrainingError
 
@@ -44,6 +46,19 @@ def resume_point(work_dir: str | Path, resume: str | Path | None) -> Path | None
     if last is None and resume == "last":
         raise TrainingError(f"there is nothing to resume: {work_dir} has no checkpoint")
     return last
+
+
+def changed_settings(before: Experiment, now: Experiment) -> list[str]:
+    """Return a line for each setting that is another one in `now`: ``runtime.precision: float32, now bfloat16``."""
+    old, new = (_flat(experiment_to_dict(experiment)) for experiment in (before, now))
+    return [f"{name}: {old.get(name)}, now {value}" for name, value in new.items() if old.get(name) != value]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def resumed_experiment(checkpoint: Path) -> Experiment:

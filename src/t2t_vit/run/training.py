@@ -41,7 +41,7 @@ from t2t_vit.run.about import write_about
 from t2t_vit.run.images import loading, training_images
 from t2t_vit.run.occupied import occupied
 from t2t_vit.run.precision import AUTOCAST
-from t2t_vit.run.resuming import resume_point
+from t2t_vit.run.resuming import changed_settings, resume_point
 from t2t_vit.run.teacher import distillation_of
 
 _log = logging.getLogger(__name__)
@@ -164,7 +164,9 @@ def train(
             write_about(folder, experiment)  # now that nothing is refused any more
         with log:
             if content is not None:
-                log.say(f"resumed from {start} at step {trainer.state.step} of {trainer.total_steps}")
+                _say_what_goes_on(
+                    log, f"{start} at step {trainer.state.step} of {trainer.total_steps}", content, experiment
+                )
             log.say(
                 f"{experiment.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
                 f"{seen.count} images of {num_classes} classes, {trainer.total_steps} steps on "
@@ -178,6 +180,12 @@ def train(
     if last is None:
         raise TrainingError(f"{folder} has no checkpoint after training; was it emptied meanwhile?")
     return last
+
+
+def _say_what_goes_on(log: RunLog, start: str, content: Mapping[str, Any], experiment: Experiment) -> None:
+    log.say(f"resumed from {start}")
+    for line in changed_settings(experiment_from_json(content["experiment"], start), experiment):
+        log.say(f"changed since: {line}")
 
 
 def _with_as_many_images_a_step(experiment: Experiment, content: Mapping[str, Any] | None, process: Process) -> Data:

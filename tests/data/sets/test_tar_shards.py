@@ -186,6 +186,7 @@ def link(name, kind=tarfile.SYMTYPE):
         ([("1.png", png(1)), ("1.json", b"{")], "1.json is no JSON"),
         ([("1.png", png(1)), ("1.json", b'{"cls": 3}')], "no label is called 'label', there is 'cls'; name it in"),
         ([("1.png", png(1)), ("1.json", b'{"label": true}')], "no label is called 'label'"),
+        ([("1.png", png(1)), ("1.json", b'{"label": 1.0}')], "the label is 1.0; expected the number (0, 1, …) or"),
         ([("1.png", png(1)), ("1.cls", b"-1")], "the label is -1; expected"),
         ([("1.png", png(1)), ("1.gif", png(1)), ("1.cls", b"0")], "1"),
         ([("1.png", png(1)), ("1.cls", b"0" * 2**21)], "1.cls has 2097152 bytes; expected a label"),

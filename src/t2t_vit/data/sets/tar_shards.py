@@ -233,6 +233,8 @@ def label_in(data: bytes, ending: str, label_key: str, where: str) -> int | str 
             raise
         raise DatasetError(f"{where} is no {'JSON' if ending == 'json' else 'UTF-8 text'}; expected a label") from None
     label = entry.get(label_key) if isinstance(entry, dict) else None
+    if isinstance(label, float):
+        raise DatasetError(f"{where}: the label is {label}; expected the number (0, 1, …) or the name of a class")
     if isinstance(label, bool) or not isinstance(label, int | str):
         known = ", ".join(map(repr, entry)) if isinstance(entry, dict) else "no object"
         raise DatasetError(f"{where}: no label is called {label_key!r}, there is {known}; name it in data.label_column")
