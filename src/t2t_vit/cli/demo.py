@@ -6,9 +6,12 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from t2t_vit.models import T2TViT
 
 _CONFIG = "t2t-vit-digits_demo"
 _MARK = "demo.txt"
@@ -98,8 +101,8 @@ def _draw(folder: Path, checkpoint: Path) -> list[Path]:
     tested = run_test(stored_experiment(folder), checkpoint)
     evaluation, images, preprocess = tested.evaluation, tested.images, tested.preprocess
     pictures = [images.load(int(index), preprocess.mode) for index in evaluation.indices]
-    sample = pictures[0]
-    heat = attention_maps(tested.model, preprocess(sample).unsqueeze(0), "rollout")[0].numpy()
+    sample, model = pictures[0], cast("T2TViT", tested.model)
+    heat = attention_maps(model, preprocess(sample).unsqueeze(0), "rollout")[0].numpy()
     return [
         folder / "curves.png",
         plot_confusion_matrix(evaluation.confusion, images.classes, folder / "confusion.png"),
@@ -116,6 +119,6 @@ def _draw(folder: Path, checkpoint: Path) -> list[Path]:
             heat,
             folder / "attention.png",
             f"A held-out {images.classes[int(evaluation.labels[0])]}: what the class token attends to",
-            token_centres(tested.model, *preprocess.img_size),
+            token_centres(model, *preprocess.img_size),
         ),
     ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from t2t_vit.config import Experiment
+    from t2t_vit.models.complexity import Complexity
 
 
 def info(
@@ -31,16 +36,19 @@ def info(
     rows: list[tuple[str, ...]] = [header]
     for name in models or variant_names():
         experiment = find_experiment(name)
-        with torch.device("meta"):
-            model = build_model(experiment, **sides)
-        size = measure_complexity(model)
+        if experiment.baseline.name is not None:
+            size, pixels = _size_of_baseline(experiment, sides.get("img_size"))
+        else:
+            with torch.device("meta"):
+                model = build_model(experiment, **sides)
+            size, pixels = measure_complexity(model), model.img_size
         published = find_weights(name)
         if published is not None and published.model == name:  # an architecture, not its weights
             published = None
         rows.append(
             (
                 name,
-                "×".join(map(str, model.img_size)),
+                "×".join(map(str, pixels)),
                 f"{size.num_parameters / 1e6:.2f} M",
                 f"{size.num_buffer_values / 1e6:.3f} M",
                 f"{size.macs / 1e9:.2f} G",
@@ -61,3 +69,13 @@ def info(
     typer.echo(
         "³ quoted from the page of the published weights, not measured here; on ImageNet-1k, or what the name says"
     )
+
+
+def _size_of_baseline(experiment: Experiment, img_size: tuple[int, int] | None) -> tuple[Complexity, tuple[int, int]]:
+    from t2t_vit.models.complexity import count_complexity
+    from t2t_vit.run.network import new_network
+
+    if img_size is not None:
+        experiment = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, img_size=img_size))
+    pixels = experiment.model.image_height_width
+    return count_complexity(new_network(experiment), (experiment.model.in_chans, *pixels)), pixels

@@ -94,4 +94,4 @@ def _print(tested: TestRun, metrics: dict[str, Any]) -> None:
     figures = {name: value for name, value in metrics.items() if isinstance(value, float)}
     for name, value in figures.items():
         typer.echo(f"{name:24} {value:8.4f}" if name == "loss" else f"{name:24} {value:8.2f} %")
-    typer.echo(f"{len(tested.images)} images of {tested.model.num_classes} classes")
+    typer.echo(f"{len(tested.images)} images of {len(tested.images.classes)} classes")

@@ -14,6 +14,7 @@ from t2t_vit.config.load import (
 from t2t_vit.config.overrides import apply_overrides
 from t2t_vit.config.settings import (
     Augmentation,
+    Baseline,
     Data,
     Distillation,
     Ema,
@@ -27,6 +28,7 @@ from t2t_vit.config.settings import (
 
 __all__ = [
     "Augmentation",
+    "Baseline",
     "Data",
     "Distillation",
     "Ema",

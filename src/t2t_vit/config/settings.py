@@ -7,9 +7,9 @@ A setting that does not exist, or has the wrong type or range, is refused with i
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
@@ -83,6 +83,50 @@ class Model:
         return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
 
 
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return `options` with tuples for lists, as JSON has no tuples."""
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    for name, value in plain.items():
+        if not all(isinstance(part, bool | int | float | str) for part in (value if type(value) is tuple else [value])):
+            raise ValueError(f"baseline.options.{name} is {value!r}; expected a number, a word, or a list of those")
+    return plain
+
+
+#: Arguments of timm's that other settings decide.
+_SET_BY_MODEL: Final = {
+    "num_classes": "model.num_classes",
+    "in_chans": "model.in_chans",
+    "img_size": "model.img_size",
+    "drop_path_rate": "model.drop_path_rate",
+    "pretrained": "model.pretrained",
+    "checkpoint_path": "model.pretrained",
+}
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class Baseline:
+    """A network of timm's that is trained and tested in the place of `Model`'s, to compare with.
+
+    Of `Model`, the number of classes and channels, the image size and the drop-path rate hold for it, too.
+
+    Attributes:
+        name: What timm calls it (``vit_tiny_patch16_224``); None: there is none.
+        options: Arguments of `timm.create_model` besides those: ``{"patch_size": 4, "depth": 6}``.
+    """
+
+    name: str | None = None
+    options: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Baseline:
+        if self.options and self.name is None:
+            raise ValueError("baseline.options are given without a baseline.name; name a model of timm's")
+        for name, setting in _SET_BY_MODEL.items():
+            if name in self.options:
+                raise ValueError(f"baseline.options has {name!r}, which is {setting}'s to say")
+        return self
+
+
 _PUBLIC: Final = get_args(PublicDataset)
 #: The settings of `Data` that act only for some data sets.
 _ACTS_IN: Final = {
@@ -142,6 +186,8 @@ class Data:
         sampling: `shuffled`: every image once an epoch. `balanced`: as many draws, every class as often as another.
         bad_images_limit: Part of the training images that may turn out unreadable, and are replaced by others, before
             the run stops; one may always, unless this is 0.
+        in_memory: Keep the training images, prepared as for testing, in the memory of the device that computes, and
+            augment them there, a batch at a time, instead of in loading processes: for sets of small images.
         num_workers: Processes that load images; 0: the training process itself.
         pin_memory: Page-locked memory for faster copies to a GPU.
         persistent_workers: Keep the loading processes between epochs.
@@ -169,6 +215,7 @@ class Data:
     global_batch_size: Count | None = None
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     bad_images_limit: Fraction = 0.01
+    in_memory: bool = False
     num_workers: Natural = 5
     pin_memory: bool = True
     persistent_workers: bool = True
@@ -204,6 +251,8 @@ class Data:
             raise ValueError(
                 f"data.{ways[0] if ways else 'sampling'} needs images in any order; leave it or data.streaming out"
             )
+        if self.streaming and self.in_memory:
+            raise ValueError("data.in_memory needs all images at the beginning; leave it or data.streaming out")
         if len(ways) > 1:
             raise ValueError(
                 f"data.num_folds is {self.num_folds} and data.val_fraction {self.val_fraction}; give one of them"
@@ -441,11 +490,19 @@ class Runtime:
     wandb: str | None = None
 
 
+#: Settings of `Model` that a baseline has none of.
+_OF_T2T_VIT: Final = (
+    "name", "drop_rate", "embed_dim", "depth", "num_heads", "mlp_ratio", "token_dim", "soft_splits", "tokens", "stack",
+    "growth_rate", "pretrained", "grad_checkpointing",
+)  # fmt: skip
+
+
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class Experiment:
     """One run, whole: what a config file binds to the name `experiment`."""
 
     model: Model = Model()
+    baseline: Baseline = Baseline()
     data: Data = Data()
     preprocessing: Preprocessing = Preprocessing()
     augmentation: Augmentation = Augmentation()
@@ -464,6 +521,15 @@ class Experiment:
                     f"preprocessing.{name} has {len(values)} values and model.in_chans is {self.model.in_chans}; "
                     "give one value a channel"
                 )
+        if self.baseline.name is not None:
+            for name in _OF_T2T_VIT:
+                if getattr(self.model, name) != getattr(Model, name):
+                    raise ValueError(
+                        f"model.{name} is {getattr(self.model, name)!r} and does nothing for the baseline "
+                        f"{self.baseline.name!r}; leave it out, or say it in baseline.options as timm calls it"
+                    )
+            if self.optimizer.layer_decay is not None:
+                raise ValueError("optimizer.layer_decay does nothing for a baseline; leave it out")
         mixing = self.augmentation.mixup or self.augmentation.cutmix
         if mixing and self.data.batch_size % 2:
             raise ValueError(

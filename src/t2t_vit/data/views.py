@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from t2t_vit.data.augment import Augment, seed_sample
+from t2t_vit.data.decode import Mode
 from t2t_vit.data.erasing import Patch, Patches, cover, gather_patches
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import SampleKey
@@ -99,26 +100,13 @@ class TrainingSet(Dataset[View]):
         self.seed = seed
 
     def __getitem__(self, key: SampleKey) -> View:
-        picture, index, bad = self._load(key)
+        picture, index, bad = load_or_replace(self.images, key, self.augment.preprocess.mode, self.seed)
         seed_sample(self.seed, key.epoch, key.image)
         view, patch = self.augment(picture)
         return View(view, self.images.labels[index], index, self.images.name(index), bad, patch)
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def _load(self, key: SampleKey) -> tuple[Image.Image, int, list[BadImage]]:
-        """Return a picture, its number, and what could not be read before it."""
-        bad: list[BadImage] = []
-        index, others = key.image, None
-        for _ in range(_TRIES):
-            try:
-                return self.images.load(index, self.augment.preprocess.mode), index, bad
-            except ImageError as error:
-                bad.append(_bad_image(self.images.name(index), error))
-            others = others or np.random.default_rng((self.seed, _REPLACEMENT, key.epoch, key.image))
-            index = int(others.integers(len(self.images)))
-        raise DatasetError(f"{_TRIES} training images in a row cannot be read, the last because: {bad[-1].reason}")
 
 
 class StreamedTrainingSet(IterableDataset[View]):
@@ -228,6 +216,30 @@ class EvaluationSet(Dataset[View | BadImage]):
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def load_or_replace(images: ImageSet, key: SampleKey, mode: Mode, seed: int) -> tuple[Image.Image, int, list[BadImage]]:
+    """Return a picture, its number, and what could not be read before it.
+
+    Args:
+        images: Where it is.
+        key: Which it is; in the place of one that cannot be read stands another, drawn from `key` and `seed`.
+        mode: What it is decoded to.
+        seed: Of the run.
+
+    Raises:
+        DatasetError: None of many can be read.
+    """
+    bad: list[BadImage] = []
+    index, others = key.image, None
+    for _ in range(_TRIES):
+        try:
+            return images.load(index, mode), index, bad
+        except ImageError as error:
+            bad.append(_bad_image(images.name(index), error))
+        others = others or np.random.default_rng((seed, _REPLACEMENT, key.epoch, key.image))
+        index = int(others.integers(len(images)))
+    raise DatasetError(f"{_TRIES} training images in a row cannot be read, the last because: {bad[-1].reason}")
 
 
 def collate_views(preprocess: Preprocess, views: Sequence[View]) -> Batch:

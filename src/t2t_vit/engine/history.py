@@ -38,7 +38,7 @@ class RunHistory:
 
     Attributes:
         folder: Its work folder.
-        model: Architecture, empty if the run does not tell.
+        model: Architecture or baseline, empty if the run does not tell.
         state: `running`, `finished`, `stopped` (asked to), `failed` or `killed` (it did not get to say anything).
         reason: Of a run that was stopped or failed, what it said.
         step: Steps done, as far as they were logged.
@@ -71,7 +71,10 @@ def find_runs(folder: Path) -> list[Path]:
 def read_history(folder: Path) -> RunHistory:
     """Return what the run in `folder` has left; what is missing or damaged counts as not said."""
     settings = _settings(folder / "experiment.json")
-    schedule, model = settings.get("schedule"), settings.get("model")
+    schedule, model, baseline = (settings.get(name) for name in ("schedule", "model", "baseline"))
+    name = (baseline.get("name") if isinstance(baseline, dict) else None) or (
+        model.get("name") if isinstance(model, dict) else None
+    )
     epochs = schedule.get("epochs") if isinstance(schedule, dict) else None
     events = list(_lines(folder / "timeline.jsonl"))
     step, epoch, best = 0, 0.0, dict[str, Best]()
@@ -98,7 +101,7 @@ def read_history(folder: Path) -> RunHistory:
     totals = [line["total_steps"] for line in events if isinstance(line.get("total_steps"), int)]
     return RunHistory(
         folder=folder,
-        model=str(model.get("name", "")) if isinstance(model, dict) else "",
+        model=str(name or ""),
         state=state,
         reason=reason,
         step=step,

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from t2t_vit.data.augment import Mix, seed_everything
-from t2t_vit.data.views import BadImage, Batch
+from t2t_vit.data.views import BadImage
 from t2t_vit.engine.bad_images import BadImages
 from t2t_vit.engine.checkpoint import BEST, CheckpointFolder, TrainingState
 from t2t_vit.engine.distillation import Distillation
@@ -37,6 +37,25 @@ from t2t_vit.evaluation.evaluator import EvaluationStopped
 BEST_BY = "accuracy/top1"
 
 Validate = Callable[[nn.Module], dict[str, float]]
+
+
+class Batch(Protocol):
+    """Images to train on."""
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Their labels (B,)."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What they are called."""
+
+    @property
+    def bad(self) -> Sequence[BadImage]:
+        """Images that could not be read, and are replaced by others."""
+
+    def inputs(self, device: torch.device) -> torch.Tensor:
+        """Return the model's input (B, C, H, W), float32, on `device`."""
 
 
 class Batches(Protocol):

@@ -32,7 +32,15 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
         experiment: What to build.
         num_classes: Classes, if `experiment` leaves them open.
         overrides: Arguments of `T2TViT` over the experiment's.
+
+    Raises:
+        ConfigError: A setting is wrong, or the experiment's network is a baseline.
     """
+    if experiment.baseline.name is not None:
+        raise ConfigError(
+            f"the config's network is timm's {experiment.baseline.name}, a baseline to compare with: it can be trained "
+            "and tested, and used by timm.create_model"
+        )
     settings = {
         field.name: getattr(experiment.model, field.name)
         for field in dataclasses.fields(experiment.model)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from t2t_vit.models.t2t_vit import T2TViT
@@ -45,11 +46,15 @@ def measure_complexity(model: T2TViT, img_size: tuple[int, int] | None = None) -
 
     The count runs on PyTorch's meta device: no memory is touched and nothing is computed.
     """
-    height, width = img_size or model.img_size
+    return count_complexity(model, (model.in_chans, *(img_size or model.img_size)))
+
+
+def count_complexity(model: nn.Module, shape: tuple[int, int, int]) -> Complexity:
+    """Count parameters and MACs of any network for one image of `shape` (channels, height, width)."""
     twin = copy.deepcopy(model).to("meta").eval()
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.native_layer_norm: _layer_norm_operations})
     with torch.no_grad(), counter:
-        twin(torch.empty(1, model.in_chans, height, width, device="meta", dtype=model.cls_token.dtype))
+        twin(torch.empty(1, *shape, device="meta", dtype=next(twin.parameters()).dtype))
     attention = sum(
         operations
         for operator, operations in counter.get_flop_counts()["Global"].items()

@@ -18,7 +18,7 @@ from t2t_vit.config import Augmentation, Data, Ema, Experiment, Optimizer, Runti
 from t2t_vit.data.decode import SUFFIXES
 from t2t_vit.data.sets.folders import ImageFolder
 from t2t_vit.data.sets.image_set import ImageSet
-from t2t_vit.device import find_device
+from t2t_vit.device import find_device, free_memory
 from t2t_vit.errors import ConfigError, DatasetError, DownloadError
 from t2t_vit.hub import build_model, find_experiment, weights_file
 from t2t_vit.hub.names import published_experiment
@@ -254,7 +254,7 @@ def _starting_point(model: str, pretrained: str | None, from_scratch: bool) -> t
 def _choose_batch(experiment: Experiment, num_images: int, num_classes: int, device: torch.device) -> tuple[int, str]:
     """Return the images a step, even as Mixup pairs them, and the reason."""
     by_count = max(num_images // _STEPS_PER_EPOCH, _SMALLEST_BATCH)
-    free, each = _free_memory(device), _bytes_per_image(experiment, num_classes)
+    free, each = free_memory(device), _bytes_per_image(experiment, num_classes)
     by_memory = max(int(free / 2 / each), 2) if free is not None else _LARGEST_BATCH
     most = min(by_count, by_memory, _LARGEST_BATCH)
     batch_size = 2 ** int(math.log2(most))
@@ -289,18 +289,6 @@ def _bytes_per_image(experiment: Experiment, num_classes: int) -> int:
             model(torch.empty(count, model.in_chans, *experiment.model.image_height_width, device="meta"))
         kept.append(sum(sizes))
     return max(kept[1] - kept[0], 1)
-
-
-def _free_memory(device: torch.device) -> int | None:
-    """Return the bytes that are free where the training computes; None if the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(line for line in lines if line.startswith("MemAvailable:"))
-        return int(available.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
 
 
 def _precision(device: torch.device) -> Literal["bfloat16", "float32"]:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from t2t_vit.config import Experiment
 from t2t_vit.data.loaders import evaluation_loader
@@ -16,9 +19,9 @@ from t2t_vit.device import find_device
 from t2t_vit.engine.distributed import Launcher, gather, process_group
 from t2t_vit.errors import ConfigError
 from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
-from t2t_vit.hub import load_model, preprocessing_of
-from t2t_vit.models import T2TViT
+from t2t_vit.hub import preprocessing_of
 from t2t_vit.run.images import loading, open_images
+from t2t_vit.run.network import load_network
 from t2t_vit.run.precision import AUTOCAST
 
 
@@ -36,7 +39,7 @@ class TestRun:
 
     evaluation: Evaluation
     images: ImageSet
-    model: T2TViT
+    model: nn.Module
     preprocess: Preprocess
     is_main: bool
 
@@ -71,7 +74,7 @@ def test(
     device = find_device(experiment.runtime.device)
     with process_group(launcher, device) as process:
         device = process.device(device)
-        model = load_model(experiment, checkpoint, weights=weights).to(device)
+        model: Any = load_network(experiment, checkpoint, weights).to(device)
         images = open_images(experiment.data, "val", model.num_classes, model.classes)
         if len(images.classes) != model.num_classes:
             raise ConfigError(

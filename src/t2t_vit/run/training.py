@@ -14,10 +14,12 @@ from torch import nn
 
 from t2t_vit.config import Data, Experiment, Schedule, experiment_from_json, experiment_to_dict, experiment_to_json
 from t2t_vit.data.augment import Augment, Mix, seed_everything
+from t2t_vit.data.batch_augment import BatchAugment
 from t2t_vit.data.class_weights import class_weights
 from t2t_vit.data.freed_memory import keep_freed_memory
 from t2t_vit.data.loaders import StreamLoader, TrainingLoader, evaluation_loader, stream_loader, training_loader
 from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.data.resident import ResidentImages, ResidentLoader
 from t2t_vit.data.samplers import TrainingBatches
 from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.data.sets.streams import ImageStream
@@ -34,11 +36,11 @@ from t2t_vit.engine.stopping import StopRequest
 from t2t_vit.engine.trainer import Trainer, TrainingImages, Validate
 from t2t_vit.errors import ConfigError, DatasetError, TrainingError
 from t2t_vit.evaluation.evaluator import evaluate
-from t2t_vit.hub import build_model, load_model, preprocessing_of, weights_file
-from t2t_vit.models import T2TViT
+from t2t_vit.hub import preprocessing_of
 from t2t_vit.models.depths import parameter_depths
 from t2t_vit.run.about import write_about
 from t2t_vit.run.images import loading, training_images
+from t2t_vit.run.network import new_network, starting_network
 from t2t_vit.run.occupied import occupied
 from t2t_vit.run.precision import AUTOCAST
 from t2t_vit.run.resuming import changed_settings, resume_point
@@ -88,14 +90,13 @@ def train(
             _warn_of_short_schedule(experiment.schedule)
             stack.enter_context(occupied(folder))
         seed_everything(runtime.seed)
-        model = (_starting_model(experiment) if content is None else build_model(experiment)).to(device)
-        model.classes = images.classes
-        loader: TrainingLoader | StreamLoader
+        model = (starting_network(experiment) if content is None else new_network(experiment)).to(device)
+        loader: TrainingLoader | StreamLoader | ResidentLoader
         if isinstance(images, ImageStream):
             loader = _stream_loader(experiment, images, process)
             seen = TrainingImages(images.num_images or 0, "", loader.global_batch_size, loader.num_parts)
         else:
-            loader = _training_loader(experiment, images, process)
+            loader = _training_loader(experiment, images, process, device)
             seen = TrainingImages(len(images), images.fingerprint(), loader.global_batch_size)
         stack.callback(loader.close)
         optimizer, schedule = experiment.optimizer, dataclasses.asdict(experiment.schedule)
@@ -168,8 +169,9 @@ def train(
                     log, f"{start} at step {trainer.state.step} of {trainer.total_steps}", content, experiment
                 )
             log.say(
-                f"{experiment.model.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
-                f"{seen.count} images of {num_classes} classes, {trainer.total_steps} steps on "
+                f"{experiment.baseline.name or experiment.model.name}: "
+                f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {seen.count} images "
+                f"of {num_classes} classes, {trainer.total_steps} steps on "
                 f"{process.world_size} × {device}, in {folder}"
             )
             stop.remember()
@@ -206,7 +208,9 @@ def _with_as_many_images_a_step(experiment: Experiment, content: Mapping[str, An
     return dataclasses.replace(data, global_batch_size=wanted) if is_other else data
 
 
-def _training_loader(experiment: Experiment, images: ImageSet, process: Process) -> TrainingLoader:
+def _training_loader(
+    experiment: Experiment, images: ImageSet, process: Process, device: torch.device
+) -> TrainingLoader | ResidentLoader:
     """Return the batches of this process."""
     data, seed = experiment.data, experiment.runtime.seed
     odds = None
@@ -222,7 +226,12 @@ def _training_loader(experiment: Experiment, images: ImageSet, process: Process)
         experiment.optimizer.accumulation,
         odds,
     )
-    return training_loader(TrainingSet(images, _augment(experiment), seed), batches, **loading(data))
+    preprocess, view = Preprocess(**preprocessing_of(experiment)), _view(experiment)
+    if data.in_memory:
+        return ResidentLoader(
+            ResidentImages(images, preprocess, seed, device), BatchAugment(preprocess, **view), batches
+        )
+    return training_loader(TrainingSet(images, Augment(preprocess, **view), seed), batches, **loading(data))
 
 
 def _stream_loader(experiment: Experiment, images: ImageStream, process: Process) -> StreamLoader:
@@ -243,7 +252,7 @@ def _stream_loader(experiment: Experiment, images: ImageStream, process: Process
         )
     dataset = StreamedTrainingSet(
         images,
-        _augment(experiment),
+        Augment(Preprocess(**preprocessing_of(experiment)), **_view(experiment)),
         experiment.runtime.seed,
         batch_size=batch_size,
         batches_per_epoch=steps * accumulation,
@@ -297,11 +306,10 @@ def _class_weights(experiment: Experiment, images: ImageSet | ImageStream, devic
     return torch.tensor(class_weights(images.labels, len(images.classes)), device=device)
 
 
-def _augment(experiment: Experiment) -> Augment:
-    """Return what training does to one picture."""
+def _view(experiment: Experiment) -> dict[str, Any]:
+    """Return what training does to one picture: arguments of `Augment` and `BatchAugment`."""
     settings = dataclasses.asdict(experiment.augmentation)
-    view = {name: value for name, value in settings.items() if name not in ("mixup", "cutmix")}
-    return Augment(Preprocess(**preprocessing_of(experiment)), **view)
+    return {name: value for name, value in settings.items() if name not in ("mixup", "cutmix")}
 
 
 def _mix(experiment: Experiment, num_classes: int) -> Mix | None:
@@ -387,9 +395,3 @@ def _warn_of_short_schedule(schedule: Schedule) -> None:
             "lower schedule.warmup_epochs and schedule.cooldown_epochs",
             schedule.epochs, schedule.warmup_epochs, schedule.cooldown_epochs,
         )  # fmt: skip
-
-
-def _starting_model(experiment: Experiment) -> T2TViT:
-    if experiment.model.pretrained is None:
-        return build_model(experiment)
-    return load_model(experiment, weights_file(experiment.model.pretrained), new_head=True)
