@@ -17,7 +17,8 @@ from t2t_vit.data.erasing import cover, draw_patch, gather_patches
 from t2t_vit.data.preprocess import Preprocess, channels_first
 
 OFF = {
-    "crop_scale": (1.0, 1.0), "hflip": 0.0, "interpolation": "bilinear", "rand_augment": None, "erase_prob": 0.0, "erase_area": (0.02, 1 / 3), "rotate": 0.0, "translate": 0.0,
+    "crop_scale": (1.0, 1.0), "hflip": 0.0, "interpolation": "bilinear", "rand_augment": None,
+    "erase_prob": 0.0, "erase_area": (0.02, 1 / 3), "rotate": 0.0, "translate": 0.0,
 }  # fmt: skip
 SIZE = (20, 32)
 

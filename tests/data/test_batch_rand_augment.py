@@ -140,12 +140,13 @@ def test_operations_are_as_frequent_and_as_strong_as_timms(monkeypatch):
         theirs(image)
     assert set(seen) == set(timm_seen)
     expected = count * 2 * 0.5 / 15
-    for name in seen:
-        assert abs(len(seen[name]) - expected) < 5 * np.sqrt(expected), name
-        assert abs(len(timm_seen[name]) - expected) < 5 * np.sqrt(expected), name
+    for name, amounts in seen.items():
+        expected_amounts = timm_seen[name]
+        assert abs(len(amounts) - expected) < 5 * np.sqrt(expected), name
+        assert abs(len(expected_amounts) - expected) < 5 * np.sqrt(expected), name
+        width = max(np.ptp(expected_amounts), 1e-6)
         for part in (0.1, 0.25, 0.75, 0.9):
-            width = max(np.ptp(timm_seen[name]), 1e-6)
-            assert abs(np.quantile(seen[name], part) - np.quantile(timm_seen[name], part)) < 0.06 * width, name
+            assert abs(np.quantile(amounts, part) - np.quantile(expected_amounts, part)) < 0.06 * width, name
 
 
 @pytest.mark.parametrize("text", ["rand-m5", "rand-m7-n3-mstd1.5-mmax9", "rand-m9-mstd101-inc1", "rand-n1-p0.7-inc1"])
