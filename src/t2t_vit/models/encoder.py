@@ -8,10 +8,10 @@ Source: paper section 3.2; blocks as in DeiT and timm (pre-norm, MLP ratio 3).
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from t2t_vit.errors import ConfigError
+from t2t_vit.models.attention import attention
 
 
 class DropPath(nn.Module):
@@ -58,7 +58,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, N, D) of `x` (B, N, D)."""
         q, k, v = self.query_key_value(x)
-        x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)  # (B, M, N, E)
+        x = attention(q, k, v, self.scale)  # (B, M, N, E)
         return self.proj(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,9 +8,9 @@ Source: paper section 3.1; official code, ``models/token_transformer.py``.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from t2t_vit.models.attention import attention
 from t2t_vit.models.encoder import Mlp
 
 
@@ -27,7 +27,7 @@ class TokenAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, N, D) of `x` (B, N, P)."""
         q, k, v = self.qkv(x).unsqueeze(1).chunk(3, dim=-1)  # each (B, 1, N, D)
-        x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+        x = attention(q, k, v, self.scale)
         return v.squeeze(1) + self.proj(x.squeeze(1))  # type: ignore[no-any-return]
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,11 @@
+"""The T2T-ViT of t2t-vit-mini_fashion-mnist.py with convolutions for its token transformers (table 7 of the paper).
+
+python tools/train.py configs/t2t_vit/t2t-vit-c-mini_fashion-mnist.py
+"""
+
+import dataclasses
+
+from t2t_vit.config import load_experiment
+
+base = load_experiment("t2t-vit-mini_fashion-mnist")
+experiment = dataclasses.replace(base, model=dataclasses.replace(base.model, tokens="convolution"))
