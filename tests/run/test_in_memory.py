@@ -10,7 +10,7 @@ from forked_runs import log_of
 
 from t2t_vit import run
 from t2t_vit.config import Data
-from t2t_vit.data import resident
+from t2t_vit.data.resident import loader as resident
 from t2t_vit.engine.checkpoint import read_training_state
 from t2t_vit.errors import ConfigError
 

@@ -14,12 +14,12 @@ from torch import nn
 
 from t2t_vit.config import Data, Experiment, Schedule, experiment_from_json, experiment_to_dict, experiment_to_json
 from t2t_vit.data.augment import Augment, Mix, seed_everything
-from t2t_vit.data.batch_augment import BatchAugment
 from t2t_vit.data.class_weights import class_weights
 from t2t_vit.data.freed_memory import keep_freed_memory
 from t2t_vit.data.loaders import StreamLoader, TrainingLoader, evaluation_loader, stream_loader, training_loader
 from t2t_vit.data.preprocess import Preprocess
-from t2t_vit.data.resident import ResidentImages, ResidentLoader
+from t2t_vit.data.resident.augment import BatchAugment
+from t2t_vit.data.resident.loader import ResidentImages, ResidentLoader
 from t2t_vit.data.samplers import TrainingBatches
 from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.data.sets.streams import ImageStream

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2t_vit.data.batch_geometry import crops, moved, rotations, shifts
-from t2t_vit.data.batch_rand_augment import BatchRandAugment
 from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.data.resident.geometry import crops, moved, rotations, shifts
+from t2t_vit.data.resident.rand_augment import BatchRandAugment
 
 Numbers = NDArray[np.float64]
 

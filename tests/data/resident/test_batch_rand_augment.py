@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from timm.data.auto_augment import LEVEL_TO_ARG, NAME_TO_OP, rand_augment_transform
 
-from t2t_vit.data.batch_rand_augment import BatchRandAugment
 from t2t_vit.data.rand_augment import rand_augment
+from t2t_vit.data.resident.rand_augment import BatchRandAugment
 from t2t_vit.errors import ConfigError
 
 RECIPE = "rand-m9-n2-mstd0.5-inc1"

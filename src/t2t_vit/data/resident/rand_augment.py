@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2t_vit.data import batch_operations as operations
-from t2t_vit.data.batch_geometry import Maps, identities, moved, rotations, shears, shifts
+from t2t_vit.data.resident import operations
+from t2t_vit.data.resident.geometry import Maps, identities, moved, rotations, shears, shifts
 from t2t_vit.errors import ConfigError
 
 Numbers = NDArray[np.float64]

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 import torch
 
-from t2t_vit.data.batch_augment import BatchAugment
-from t2t_vit.data.draws import uniform
 from t2t_vit.data.preprocess import Preprocess, channels_first
+from t2t_vit.data.resident.augment import BatchAugment
+from t2t_vit.data.resident.draws import uniform
 from t2t_vit.data.samplers import SampleKey, TrainingBatches
 from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.data.views import BadImage, load_or_replace

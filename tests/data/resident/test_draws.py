@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from t2t_vit.data.draws import uniform
+from t2t_vit.data.resident.draws import uniform
 
 
 def test_they_depend_on_the_key_and_the_sample_alone():

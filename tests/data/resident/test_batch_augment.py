@@ -11,10 +11,10 @@ from PIL import Image
 from timm.data.transforms import RandomResizedCropAndInterpolation
 
 from t2t_vit.data.augment import Augment, seed_sample
-from t2t_vit.data.batch_augment import BatchAugment
-from t2t_vit.data.draws import uniform
 from t2t_vit.data.erasing import cover, draw_patch, gather_patches
 from t2t_vit.data.preprocess import Preprocess, channels_first
+from t2t_vit.data.resident.augment import BatchAugment
+from t2t_vit.data.resident.draws import uniform
 
 OFF = {
     "crop_scale": (1.0, 1.0), "hflip": 0.0, "interpolation": "bilinear", "rand_augment": None,
