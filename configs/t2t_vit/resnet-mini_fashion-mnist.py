@@ -3,6 +3,8 @@
     python tools/train.py configs/t2t_vit/resnet-mini_fashion-mnist.py
 
 A ResNet divides each side by 32: images are enlarged to 56 pixels, so that 2 × 2 places are left.
+
+Hardware: two CPU cores. Its place in study/README.md tells what came of it.
 """
 
 import dataclasses

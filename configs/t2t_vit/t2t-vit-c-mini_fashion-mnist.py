@@ -1,6 +1,8 @@
 """The T2T-ViT of t2t-vit-mini_fashion-mnist.py with convolutions for its token transformers (table 7 of the paper).
 
-python tools/train.py configs/t2t_vit/t2t-vit-c-mini_fashion-mnist.py
+    python tools/train.py configs/t2t_vit/t2t-vit-c-mini_fashion-mnist.py
+
+Hardware: two CPU cores. Its place in study/README.md tells what came of it.
 """
 
 import dataclasses

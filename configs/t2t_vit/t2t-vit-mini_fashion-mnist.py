@@ -1,6 +1,8 @@
 """A small T2T-ViT from scratch on Fashion-MNIST.
 
-python tools/train.py configs/t2t_vit/t2t-vit-mini_fashion-mnist.py
+    python tools/train.py configs/t2t_vit/t2t-vit-mini_fashion-mnist.py
+
+Hardware: two CPU cores. Its place in study/README.md tells what came of it.
 """
 
 from t2t_vit.config import (

@@ -1,6 +1,8 @@
 """timm's plain ViT in the place of the T2T-ViT of t2t-vit-mini_fashion-mnist.py: patches of 4 × 4 pixels.
 
-python tools/train.py configs/t2t_vit/vit-mini_fashion-mnist.py
+    python tools/train.py configs/t2t_vit/vit-mini_fashion-mnist.py
+
+Hardware: two CPU cores. Its place in study/README.md tells what came of it.
 """
 
 import dataclasses

@@ -230,3 +230,23 @@ def test_the_commands_say_what_they_did(training_checkpoint, tmp_path, capsys):
     assert capsys.readouterr().out == f"{named}\n"
     with safe_open(named, framework="pt") as file:
         assert json.loads(file.metadata()["classes"]) == list(CLASSES)
+
+
+def test_half_precision_is_half_the_size_and_rounds_to_the_nearest(tmp_path):
+    state = {"head.weight": torch.randn(100, 300), "head.bias": torch.randn(100)}
+    torch.save({"state_dict": state, "classes": [str(n) for n in range(100)]}, tmp_path / "x.pth")
+    whole = publish(tmp_path / "x.pth", tmp_path / "whole.safetensors")
+    half = publish(tmp_path / "x.pth", tmp_path / "half.safetensors", half=True)
+    assert half.stat().st_size < 0.53 * whole.stat().st_size
+    found = read_checkpoint(half)
+    assert found.classes == read_checkpoint(whole).classes
+    assert found.state_dict().keys() == state.keys()
+    for name, value in state.items():
+        assert torch.equal(found.state_dict()[name], value.half())
+
+
+def test_values_too_large_for_half_precision_are_refused(tmp_path):
+    torch.save({"state_dict": {"head.weight": torch.full((2, 2), 7e4)}}, tmp_path / "large.pth")
+    with pytest.raises(CheckpointError, match=r"head\.weight has values that are not finite in float16"):
+        publish(tmp_path / "large.pth", tmp_path / "half.safetensors", half=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["large.pth"]

@@ -20,8 +20,9 @@ def publish(
     weights: Annotated[
         Literal["ema", "raw"], typer.Option(help="Which weights, where the file has both: the average or the raw ones.")
     ] = "ema",
+    float16: Annotated[bool, typer.Option("--float16", help="Write half precision: half the size.")] = False,
 ) -> None:
     """Strip a checkpoint to its weights and name the file with the first eight digits of its SHA-256."""
     from t2t_vit.weights.save import publish as publish_file
 
-    typer.echo(publish_file(source, target, to, weights=weights))
+    typer.echo(publish_file(source, target, to, weights=weights, half=float16))

@@ -27,7 +27,8 @@ def list_models(
     if task is not None and task != _TASK:
         return []
     tagged = (entry.full_name for entry in CATALOGUE.values())
-    names = {*variant_names(), *CATALOGUE, *tagged, *shipped_configs(), *registered()}
+    own = (name for name in shipped_configs() if name.startswith("t2t"))  # the others are of baselines
+    names = {*variant_names(), *CATALOGUE, *tagged, *own, *registered()}
     if pattern is not None:
         names = set(fnmatch.filter(names, f"{pattern}*"))
     for excluded in [exclude_patterns] if isinstance(exclude_patterns, str) else exclude_patterns or []:

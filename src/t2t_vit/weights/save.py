@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -60,7 +61,9 @@ def convert(
     return checkpoint
 
 
-def publish(source: str | Path, target: str | Path, to: Target | None = None, *, weights: str = "ema") -> Path:
+def publish(
+    source: str | Path, target: str | Path, to: Target | None = None, *, weights: str = "ema", half: bool = False
+) -> Path:
     """Write the weights of `source` to hand them on, under a name that ends in the first digits of the file's SHA-256.
 
     Args:
@@ -68,18 +71,20 @@ def publish(source: str | Path, target: str | Path, to: Target | None = None, *,
         target: The new file; `model.pth` becomes `model-1a2b3c4d.pth`.
         to: As for `convert`; None: safetensors if `target` is called so, else official.
         weights: `ema` or `raw`, where the file has both.
+        half: Write float16, half the size: values keep three digits.
 
     Returns:
         The new file.
 
     Raises:
-        CheckpointError: `source` holds no weights, or such as the layout has no names for.
+        CheckpointError: `source` holds no weights, such as the layout has no names for, or too large for float16.
         ConfigError: `to` is unknown, or `target` has another layout's suffix.
     """
     target = Path(target)
     to = to or ("safetensors" if target.suffix == ".safetensors" else "official")
     suffix = _suffix(target, to)
-    content = _packed(read_checkpoint(source), weights, to)
+    checkpoint = read_checkpoint(source)
+    content = _packed(_halved(checkpoint, weights) if half else checkpoint, weights, to)
     digest = hashlib.sha256(content).hexdigest()
     named = target.with_name(f"{target.name.removesuffix(suffix)}-{digest[:8]}{suffix}")
     _write(named, content)
@@ -94,6 +99,20 @@ def _suffix(target: Path, to: str) -> str:
     if suffix is None:
         raise ConfigError(f"{target} does not end in {' or '.join(_SUFFIXES[to])}, as a file of {to} weights does.")
     return suffix
+
+
+def _halved(checkpoint: Checkpoint, weights: str) -> Checkpoint:
+    """Return `checkpoint` with one of its sets of weights alone, in float16."""
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in checkpoint.state_dict(weights).items()
+    }
+    lost = next(
+        (name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()), None
+    )
+    if lost is not None:
+        raise CheckpointError(f"{lost} has values that are not finite in float16; publish it as it is.")
+    return dataclasses.replace(checkpoint, weights={weights: state})
 
 
 def _packed(checkpoint: Checkpoint, weights: str, to: Target) -> bytes:

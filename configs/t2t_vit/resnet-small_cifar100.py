@@ -1,0 +1,21 @@
+"""timm's ResNet in the place of the T2T-ViT of t2t-vit-small_cifar100.py.
+
+    python tools/train.py configs/t2t_vit/resnet-small_cifar100.py
+
+A ResNet divides each side by 32: images are enlarged to 64 pixels, so that 2 × 2 places are left.
+
+Hardware: one large GPU. Its place in study/README.md tells what came of it.
+"""
+
+import dataclasses
+
+from t2t_vit.config import Baseline, Model, load_experiment
+
+base = load_experiment("t2t-vit-small_cifar100")
+experiment = dataclasses.replace(
+    base,
+    model=Model(num_classes=100, img_size=64, drop_path_rate=base.model.drop_path_rate),
+    baseline=Baseline(
+        name="resnet18", options={"layers": (3, 3, 3, 2), "channels": (160, 192, 224, 256), "stem_width": 64}
+    ),
+)

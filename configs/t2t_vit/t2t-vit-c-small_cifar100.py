@@ -1,0 +1,13 @@
+"""The T2T-ViT of t2t-vit-small_cifar100.py with convolutions for its token transformers (table 7 of the paper).
+
+    python tools/train.py configs/t2t_vit/t2t-vit-c-small_cifar100.py
+
+Hardware: one large GPU. Its place in study/README.md tells what came of it.
+"""
+
+import dataclasses
+
+from t2t_vit.config import load_experiment
+
+base = load_experiment("t2t-vit-small_cifar100")
+experiment = dataclasses.replace(base, model=dataclasses.replace(base.model, tokens="convolution"))

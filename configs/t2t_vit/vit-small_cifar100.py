@@ -1,0 +1,20 @@
+"""timm's plain ViT in the place of the T2T-ViT of t2t-vit-small_cifar100.py: patches of 4 × 4 pixels.
+
+    python tools/train.py configs/t2t_vit/vit-small_cifar100.py
+
+Hardware: one large GPU. Its place in study/README.md tells what came of it.
+"""
+
+import dataclasses
+
+from t2t_vit.config import Baseline, Model, load_experiment
+
+base = load_experiment("t2t-vit-small_cifar100")
+experiment = dataclasses.replace(
+    base,
+    model=Model(num_classes=100, img_size=32, drop_path_rate=base.model.drop_path_rate),
+    baseline=Baseline(
+        name="vit_tiny_patch16_224",
+        options={"patch_size": 4, "embed_dim": 256, "depth": 12, "num_heads": 8, "mlp_ratio": 3.0},
+    ),
+)

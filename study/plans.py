@@ -1,0 +1,55 @@
+"""What is compared: networks under one recipe, the learning rates to choose from, and the seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Study:
+    """One comparison.
+
+    Attributes:
+        configs: Shipped configs, the T2T-ViT first; they differ in the network and its chosen learning rate alone.
+        rates: Learning rates that each is tried with.
+        tuning_epochs: Epochs of such a try.
+        held_back: Part of the training images to choose by: 5,000 of them.
+        seeds: Of the final runs.
+    """
+
+    configs: tuple[str, ...]
+    rates: tuple[float, ...]
+    tuning_epochs: int
+    held_back: float
+    seeds: tuple[int, ...]
+
+
+STUDIES = {
+    "fashion-mnist": Study(
+        configs=(
+            "t2t-vit-mini_fashion-mnist",
+            "t2t-vit-c-mini_fashion-mnist",
+            "vit-mini_fashion-mnist",
+            "resnet-mini_fashion-mnist",
+        ),
+        rates=(1e-3, 2e-3, 4e-3),
+        tuning_epochs=5,
+        held_back=1 / 12,
+        seeds=(0, 1),
+    ),
+    "cifar100": Study(
+        configs=("t2t-vit-mini_cifar100", "t2t-vit-c-mini_cifar100", "vit-mini_cifar100", "resnet-mini_cifar100"),
+        rates=(1e-3, 2e-3, 4e-3),
+        tuning_epochs=5,
+        held_back=1 / 10,
+        seeds=(0, 1),
+    ),
+    # For one large GPU.
+    "cifar100-small": Study(
+        configs=("t2t-vit-small_cifar100", "t2t-vit-c-small_cifar100", "vit-small_cifar100", "resnet-small_cifar100"),
+        rates=(1e-3, 2e-3, 4e-3),
+        tuning_epochs=20,
+        held_back=1 / 10,
+        seeds=(0, 1),
+    ),
+}

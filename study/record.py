@@ -1,0 +1,90 @@
+"""From a finished run to what is kept of it: one file of JSON lines.
+
+The first line says what was run, on what and how long; then come the lines of the run's log; those of a final run end
+with its test, of the raw weights and of their average.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from t2t_vit import __version__, run
+from t2t_vit.config import Experiment, experiment_to_dict
+from t2t_vit.engine.checkpoint import CheckpointFolder
+from t2t_vit.engine.history import read_history
+from t2t_vit.files import write_text
+from t2t_vit.models.complexity import count_complexity
+from t2t_vit.run.network import new_network
+
+_BINS = 15  # of the calibration error, as in Guo et al., 2017
+
+
+def is_recorded(path: Path) -> bool:
+    """Whether a record is there, whole."""
+    return path.is_file()
+
+
+def write_record(name: str, has_test: bool, runs: Path, logs: Path) -> str:
+    """Write the record of the finished run `name`, test it first if it `has_test`; return its figures in a line."""
+    folder, target = runs / name, logs / f"{name}.jsonl"
+    experiment = run.stored_experiment(folder)
+    lines = [_header(name, folder, experiment)]
+    lines += [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    if has_test:
+        checkpoint = CheckpointFolder(folder, keep=None).last()
+        assert checkpoint is not None
+        lines += [_tested(experiment, checkpoint, weights) for weights in ("raw", "ema")]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, "".join(f"{json.dumps(line)}\n" for line in lines))
+    last = lines[-1]
+    return f"{last['kind']} top-1 {last['accuracy/top1']:.2f} %, {lines[0]['seconds'] / 60:.0f} min"
+
+
+def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
+    study, config, which = name.split("/")
+    model = experiment.model
+    size = count_complexity(new_network(experiment), (model.in_chans, *model.image_height_width))
+    settings = experiment_to_dict(experiment)
+    settings["data"].pop("root")  # of this machine
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    return {
+        "kind": "run",
+        "study": study,
+        "config": config,
+        "which": which,
+        "parameters": size.num_parameters,
+        "macs": size.macs + size.attention_macs,
+        "seconds": read_history(folder).seconds,
+        "hardware": _hardware(environment),
+        "versions": {"t2t_vit": __version__, **{name: environment[name] for name in ("python", "torch", "timm")}},
+        "commit": (environment["t2t_vit_git"] or {}).get("commit"),
+        "settings": settings,
+    }
+
+
+def _hardware(environment: dict[str, Any]) -> str:
+    if environment["gpus"]:
+        return str(environment["gpus"][0])
+    names = [line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
+    name = names[0].partition(":")[2].strip() if names else platform.machine()
+    return f"{environment['threads']} of {os.cpu_count()} cores, {name}"
+
+
+def _tested(experiment: Experiment, checkpoint: Path, weights: str) -> dict[str, Any]:
+    evaluation = run.test(experiment, checkpoint, weights=weights, keep_scores=True).evaluation
+    scores, labels = torch.as_tensor(evaluation.scores), torch.as_tensor(evaluation.labels)
+    calibration = multiclass_calibration_error(scores, labels, scores.shape[1], n_bins=_BINS)
+    return {
+        "kind": "test",
+        "weights": weights,
+        "images": len(labels),
+        **evaluation.metrics,
+        "calibration_error": 100 * float(calibration),
+    }

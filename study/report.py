@@ -1,0 +1,139 @@
+"""Write the tables of results, and draw the curves, from the logs.
+
+    python study/report.py
+
+What stands between two marks, `<!-- NAME -->` and `<!-- end of NAME -->`, in README.md and study/README.md is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+from plans import STUDIES
+
+from t2t_vit.files import write_text
+
+STUDY = Path(__file__).parent
+PAGES = (STUDY / "README.md", STUDY.parent / "README.md")
+
+
+class Record(NamedTuple):
+    """What is kept of a run: its first line, and the others."""
+
+    header: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+    def last(self, kind: str, weights: str = "ema") -> dict[str, Any]:
+        """Return the last line of this kind."""
+        return next(line for line in self.lines[::-1] if line["kind"] == kind and line["weights"] == weights)
+
+
+def main() -> None:
+    """Replace all tables, and draw all curves."""
+    tables = {}
+    for study in STUDIES:
+        records = _read(STUDY / "logs" / study)
+        finals = {config: runs for config, runs in _by_config(records, "seed-").items() if runs}
+        tries = {config: runs for config, runs in _by_config(records, "rate-").items() if runs}
+        if finals:
+            tables[f"results of {study}"] = _results(finals)
+            _draw(finals, STUDY / f"curves-{study}.png")
+        if tries:
+            tables[f"rates of {study}"] = _rates(tries)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name, table in tables.items():
+            marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+            text = marks.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
+        write_text(page, text)
+
+
+def _read(folder: Path) -> list[Record]:
+    records = []
+    for path in sorted(folder.rglob("*.jsonl")):
+        header, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        records.append(Record(header, lines))
+    return records
+
+
+def _by_config(records: Iterable[Record], which: str) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.header["which"].startswith(which):
+            found[record.header["config"]].append(record)
+    order = [config for study in STUDIES.values() for config in study.configs]
+    return {config: found[config] for config in order if config in found}
+
+
+def _results(finals: dict[str, list[Record]]) -> str:
+    rows = [
+        "| config | parameters | MACs | epochs | test top-1, % | of each seed | calibration error, % | a run |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for config, runs in finals.items():
+        header = runs[0].header
+        tests = [run.last("test") for run in runs]
+        accuracies = [test["accuracy/top1"] for test in tests]
+        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        calibration = statistics.mean(test["calibration_error"] for test in tests)
+        minutes = statistics.median(run.header["seconds"] for run in runs) / 60
+        rows.append(
+            f"| `{config}` | {header['parameters'] / 1e6:.2f} M | {header['macs'] / 1e6:.0f} M "
+            f"| {header['settings']['schedule']['epochs']} | **{statistics.mean(accuracies):.2f}**{spread} "
+            f"| {', '.join(f'{accuracy:.2f}' for accuracy in accuracies)} | {calibration:.1f} "
+            f"| {minutes:.0f} min, {header['hardware']} |"
+        )
+    return "\n".join(rows)
+
+
+def _rates(tries: dict[str, list[Record]]) -> str:
+    rates = sorted({record.header["settings"]["optimizer"]["lr"] for runs in tries.values() for record in runs})
+    rows = [f"| config | {' | '.join(f'{rate:g}' for rate in rates)} |", f"|---{'|---' * len(rates)}|"]
+    for config, runs in tries.items():
+        found = {run.header["settings"]["optimizer"]["lr"]: run.last("val")["accuracy/top1"] for run in runs}
+        best = max(found.values())
+        cells = [
+            "–" if rate not in found else f"**{found[rate]:.2f}**" if found[rate] == best else f"{found[rate]:.2f}"
+            for rate in rates
+        ]
+        rows.append(f"| `{config}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _draw(finals: dict[str, list[Record]], path: Path) -> None:
+    """Draw the training loss of each run over its epochs, smoothed over half an epoch, and the test accuracies."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
+    for number, (config, runs) in enumerate(finals.items()):
+        colour = f"C{number}"
+        for run in runs:
+            lines = [line for line in run.lines if line["kind"] == "train" and line["loss"] is not None]
+            left.plot(
+                [line["epoch"] for line in lines], [line["loss"] for line in lines], color=colour, lw=0.9, alpha=0.8,
+                label=config if run is runs[0] else None,
+            )  # fmt: skip
+        accuracies = [run.last("test")["accuracy/top1"] for run in runs]
+        right.scatter(accuracies, [number] * len(accuracies), color=colour, s=28)
+    left.set(xlabel="epoch", ylabel="training loss (smoothed labels, augmented images)", yscale="log")
+    left.legend(frameon=False, fontsize=8)
+    right.set(xlabel="test top-1, %", yticks=range(len(finals)), yticklabels=[_short(config) for config in finals])
+    right.invert_yaxis()
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _short(config: str) -> str:
+    return config.partition("_")[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Carry out a study: choose learning rates on held-back images, train the final runs, test each once.
+
+    python study/run.py tune fashion-mnist
+    python study/run.py train fashion-mnist
+
+Runs go on where they were left, however they were stopped; finished ones stay. Logs come to lie in study/logs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from plans import STUDIES, Study
+from record import is_recorded, write_record
+
+from t2t_vit.cli.arguments import expand
+from t2t_vit.engine.checkpoint import CheckpointFolder
+from t2t_vit.files import write_text
+from t2t_vit.weights.save import publish
+
+STUDY = Path(__file__).parent
+RUNS = STUDY / "runs"
+LOGS = STUDY / "logs"
+TELL_EVERY_S = 60
+STILL_TO_DO = 75  # what mailers and schedulers take for "try again"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Names = Annotated[list[str] | None, typer.Option(help="Only these configs.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time; they share the cores evenly.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop all runs after so long; the same command goes on.")]
+Options = Annotated[list[str] | None, typer.Option(help="Settings over all configs'.", metavar="KEY=VALUE")]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run: its name (STUDY/CONFIG/WHICH), its config, and what is said over that."""
+
+    name: str
+    config: str
+    options: tuple[str, ...]
+    has_test: bool
+
+
+@app.command()
+def tune(study: str, only: Names = None, jobs: Jobs = 1, minutes: Minutes = None, cfg_options: Options = None) -> None:
+    """Train each network with each learning rate, shortly, and validate on held-back training images."""
+    plan = _plan(study)
+    common = (
+        f"data.val_fraction={plan.held_back}",
+        f"schedule.epochs={plan.tuning_epochs}",
+        f"runtime.checkpoint_interval={plan.tuning_epochs}",
+    )
+    work = [
+        Job(f"{study}/{config}/rate-{rate:g}", config, (*common, f"optimizer.lr={rate}"), has_test=False)
+        for rate in plan.rates
+        for config in plan.configs
+        if not only or config in only
+    ]
+    _carry_out(work, jobs, minutes, tuple(cfg_options or ()))
+
+
+@app.command()
+def train(
+    study: str,
+    only: Names = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="Seeds; default: the study's.")] = None,
+    jobs: Jobs = 1,
+    minutes: Minutes = None,
+    cfg_options: Options = None,
+) -> None:
+    """Train each network with each seed on all training images, and test it once, at the end."""
+    plan = _plan(study)
+    work = [
+        Job(f"{study}/{config}/seed-{seed}", config, ("runtime.validate=False", f"runtime.seed={seed}"), has_test=True)
+        for seed in seeds or plan.seeds
+        for config in plan.configs
+        if not only or config in only
+    ]
+    _carry_out(work, jobs, minutes, tuple(cfg_options or ()))
+
+
+@app.command()
+def export(study: str, folder: Path) -> None:
+    """Write the weights of all finished final runs into a folder, as float16, with their records."""
+    _plan(study)
+    for record in sorted((LOGS / study).rglob("seed-*.jsonl")):
+        name = record.relative_to(LOGS).with_suffix("").as_posix()
+        checkpoint = CheckpointFolder(RUNS / name, keep=None).last()
+        if checkpoint is None:
+            typer.echo(f"{name}: its checkpoints are gone", err=True)
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        flat = name.replace("/", ".")
+        typer.echo(publish(checkpoint, folder / f"{flat}.safetensors", half=True))
+        write_text(folder / f"{flat}.jsonl", record.read_text(encoding="utf-8"))
+
+
+def _plan(study: str) -> Study:
+    if study not in STUDIES:
+        raise typer.BadParameter(f"{study!r}; there are {', '.join(STUDIES)}", param_hint="STUDY")
+    return STUDIES[study]
+
+
+def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple[str, ...]) -> None:
+    """Run what is not done, `jobs` at a time; end with a status that says whether all is."""
+    todo = [job for job in work if not is_recorded(LOGS / f"{job.name}.jsonl")]
+    typer.echo(f"{len(work) - len(todo)} of {len(work)} runs are done")
+    end = None if minutes is None else time.monotonic() + 60 * minutes
+    failed, waiting, told = [], list(todo), time.monotonic()
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    with _processes() as running:
+        while waiting or running:
+            for job, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[job]
+                if process.returncode == 0:
+                    figures = write_record(job.name, job.has_test, RUNS, LOGS)
+                    typer.echo(f"{job.name}: {figures}")
+                else:
+                    failed.append(job)
+                    typer.echo(f"{job.name}: status {process.returncode}, see {RUNS / job.name}.txt", err=True)
+            while waiting and len(running) < jobs:
+                job = waiting.pop(0)
+                running[job] = _start(job, options, threads)
+                typer.echo(f"{job.name}: begun")
+            if end is not None and time.monotonic() > end:
+                typer.echo(f"time is up: {len(running) + len(waiting)} runs to go; the same command goes on")
+                break
+            if time.monotonic() - told > TELL_EVERY_S:
+                told = time.monotonic()
+                for job in running:
+                    typer.echo(f"{job.name}: {_last_line(job)}")
+            time.sleep(0.5)
+    if failed:
+        raise typer.Exit(1)
+    if not all(is_recorded(LOGS / f"{job.name}.jsonl") for job in work):
+        raise typer.Exit(STILL_TO_DO)
+
+
+@contextmanager
+def _processes() -> Iterator[dict[Job, subprocess.Popen[bytes]]]:
+    """Give a place for processes, which are asked to stop and save at the end."""
+    running: dict[Job, subprocess.Popen[bytes]] = {}
+    try:
+        yield running
+    finally:
+        for process in running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in running.values():
+            process.wait()
+
+
+def _start(job: Job, options: tuple[str, ...], threads: int) -> subprocess.Popen[bytes]:
+    (RUNS / job.name).mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable, "-m", "t2t_vit", "train", job.config, "--work-dir", str(RUNS / job.name), "--resume", "auto",
+        "--cfg-options", *job.options, *options,
+    ]  # fmt: skip
+    # timm's fused attention is slow in bfloat16 on a CPU, as ours would be (benchmarks/attention.py).
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TIMM_FUSED_ATTN": "0"}
+    with (RUNS / f"{job.name}.txt").open("ab") as output:
+        return subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _last_line(job: Job) -> str:
+    lines = (RUNS / f"{job.name}.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1] if lines else "starting"
+
+
+if __name__ == "__main__":
+    app(expand(sys.argv[1:]))

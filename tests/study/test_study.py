@@ -1,0 +1,154 @@
+"""The study's commands, on a study of two small networks and the digits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from t2t_vit.weights.load import read_checkpoint
+
+STUDY = Path(__file__).parents[2] / "study"
+PLAN = """
+from dataclasses import dataclass
+from real_plans import Study
+STUDIES = {"tiny": Study(
+    configs=("t2t-vit-digits_demo", "vit-mini_fashion-mnist"), rates=(1e-3, 3e-3), tuning_epochs=1, held_back=0.3,
+    seeds=(0, 1),
+)}
+"""
+QUICK = (
+    "data.dataset=digits", "data.download=False", "data.root=data/imagenet", "model.img_size=16",
+    "data.batch_size=256", "data.num_workers=0", "schedule.epochs=2", "schedule.warmup_epochs=0", "runtime.device=cpu",
+    "schedule.cooldown_epochs=0",
+)  # fmt: skip
+PAGE = """before
+<!-- results of tiny -->
+old
+<!-- end of results of tiny -->
+between
+<!-- rates of tiny -->
+<!-- end of rates of tiny -->
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A copy of the study's scripts with a plan of its own."""
+    folder = tmp_path / "study"
+    shutil.copytree(STUDY, folder, ignore=shutil.ignore_patterns("runs", "logs", "__pycache__"))
+    (folder / "plans.py").rename(folder / "real_plans.py")
+    (folder / "plans.py").write_text(PLAN, "utf-8")
+    (folder / "README.md").write_text(PAGE, "utf-8")
+    (tmp_path / "README.md").write_text("nothing is marked here\n", "utf-8")
+    return folder
+
+
+def call(study, *arguments):
+    command = [sys.executable, str(study / arguments[0]), *map(str, arguments[1:])]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=study.parent)
+
+
+def records(study):
+    return {path.relative_to(study / "logs").as_posix(): [json.loads(line) for line in path.read_text().splitlines()]
+            for path in (study / "logs").rglob("*.jsonl")}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_study_is_tuned_trained_tested_once_and_told(study):
+    options = [*QUICK, "schedule.epochs=1"]
+    done = call(study, "run.py", "tune", "tiny", "--cfg-options", *options)
+    assert done.returncode == 0, done.stderr
+    found = records(study)
+    assert len(found) == 4
+    header, *lines = found["tiny/vit-mini_fashion-mnist/rate-0.003.jsonl"]
+    assert (header["kind"], header["settings"]["optimizer"]["lr"]) == ("run", 0.003)
+    assert header["settings"]["data"]["val_fraction"] == 0.3
+    assert "root" not in header["settings"]["data"]
+    assert {line["kind"] for line in lines} == {"train", "val"}
+
+    done = call(study, "run.py", "train", "tiny", "--jobs", 2, "--cfg-options", *QUICK)
+    assert done.returncode == 0, done.stderr
+    found = records(study)
+    assert len(found) == 8
+    header, *lines = found["tiny/t2t-vit-digits_demo/seed-1.jsonl"]
+    assert header["settings"]["runtime"]["seed"] == 1
+    assert header["parameters"] > 1000
+    assert header["seconds"] > 0
+    assert not [line for line in lines if line["kind"] == "val"]  # the test images are read once, at the end
+    assert [(line["kind"], line["weights"], line["images"]) for line in lines[-2:]] == [
+        ("test", "raw", 359),
+        ("test", "ema", 359),
+    ]
+    assert 0 <= lines[-1]["calibration_error"] <= 100
+    texts = json.dumps(found)
+    assert str(study.parent) not in texts
+
+    again = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK)
+    assert (again.returncode, again.stdout) == (0, "4 of 4 runs are done\n")
+
+    done = call(study, "run.py", "export", "tiny", study / "out")
+    assert done.returncode == 0, done.stderr
+    (weights,) = (study / "out").glob("tiny.vit-mini_fashion-mnist.seed-0-*.safetensors")
+    state = read_checkpoint(weights).state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    assert len(list((study / "out").iterdir())) == 8
+
+    done = call(study, "report.py")
+    assert done.returncode == 0, done.stderr
+    page = (study / "README.md").read_text("utf-8")
+    assert "old" not in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == 4
+    accuracy = lines[-1]["accuracy/top1"]
+    assert f"{accuracy:.2f}" in rows[0]
+    assert "**" in rows[2]
+    assert (study / "curves-tiny.png").stat().st_size > 5000
+    assert (study.parent / "README.md").read_text("utf-8") == "nothing is marked here\n"
+    call(study, "report.py")
+    assert (study / "README.md").read_text("utf-8") == page
+
+
+def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
+    arguments = ("run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--seeds", 0)
+    long = [*QUICK, "schedule.epochs=400"]
+    first = call(study, *arguments, "--minutes", 0.3, "--cfg-options", *long)
+    assert first.returncode == 75, first.stderr
+    assert "time is up: 1 runs to go; the same command goes on" in first.stdout
+    folder = study / "runs" / "tiny" / "t2t-vit-digits_demo" / "seed-0"
+    saved = [path.name for path in folder.glob("step_*.pth")] + [path.name for path in folder.glob("epoch_*.pth")]
+    assert saved
+    second = subprocess.Popen(
+        [sys.executable, str(study / "run.py"), *map(str, arguments[1:]), "--cfg-options", *long],
+        cwd=study.parent, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    told = folder.parent / "seed-0.txt"
+    end = time.monotonic() + 60
+    while "resumed from" not in told.read_text("utf-8") and time.monotonic() < end:
+        time.sleep(0.2)
+    second.send_signal(signal.SIGINT)
+    second.communicate(timeout=60)
+    assert "resumed from" in told.read_text("utf-8")
+    assert "stopped at step" in told.read_text("utf-8").splitlines()[-1]
+    assert not records(study)
+
+
+def test_a_run_that_fails_is_told_and_nothing_is_recorded(study):
+    done = call(study, "run.py", "train", "tiny", "--seeds", 0, "--cfg-options", *QUICK, "model.num_classes=3")
+    assert done.returncode == 1
+    assert done.stderr.count("status 1, see") == 2
+    assert not records(study)
+
+
+def test_an_unknown_study_is_told(study):
+    done = call(study, "run.py", "tune", "imagenet")
+    assert done.returncode == 2
+    assert "there are tiny" in done.stderr
