@@ -14,6 +14,7 @@ from t2t_vit.errors import CheckpointError, ConfigError, UnknownModelError
 from t2t_vit.models import T2TViT, create_model, variant_names
 from t2t_vit.models.adapt import fit_state_dict
 from t2t_vit.models.freeze import freeze
+from t2t_vit.models.initialisation import draw_by_fan_in
 from t2t_vit.models.load_report import LoadReport
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: Settings of the model that its network is not built of.
-_AFTERWARDS = ("name", "pretrained", "freeze", "grad_checkpointing")
+_AFTERWARDS = ("name", "init", "pretrained", "freeze", "grad_checkpointing")
 
 
 def build_model(experiment: Experiment, num_classes: int | None = None, **overrides: Any) -> T2TViT:
@@ -50,6 +51,8 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
     if num_classes is not None:
         settings["num_classes"] = num_classes
     model = create_model(experiment.model.name, **{**settings, **overrides})
+    if experiment.model.init == "fan_in":
+        draw_by_fan_in(model)
     model.preprocessing = preprocessing_of(experiment)
     model.set_grad_checkpointing(experiment.model.grad_checkpointing)
     freeze(model, experiment.model.freeze)

@@ -74,6 +74,7 @@ _FREE = {
     "in_chans",
     "drop_rate",
     "drop_path_rate",
+    "init",
     "freeze",
     "grad_checkpointing",
 }

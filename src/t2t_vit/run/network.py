@@ -12,6 +12,7 @@ from t2t_vit.config import Experiment
 from t2t_vit.errors import CheckpointError, ConfigError, nearest
 from t2t_vit.hub import build_model, load_model, weights_file
 from t2t_vit.models.freeze import freeze
+from t2t_vit.models.initialisation import draw_by_fan_in
 from t2t_vit.weights.load import read_checkpoint
 
 
@@ -40,6 +41,8 @@ def new_network(experiment: Experiment, num_classes: int | None = None) -> nn.Mo
         network = timm.create_model(name, **settings)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ConfigError(f"timm cannot make {name} with {settings}: {' '.join(str(error).split())}") from None
+    if model.init == "fan_in":
+        draw_by_fan_in(network)
     freeze(network, model.freeze)
     return network
 
