@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from t2t_vit import get_model
 from t2t_vit.weights.load import read_checkpoint
 
 STUDY = Path(__file__).parents[2] / "study"
@@ -152,3 +155,39 @@ def test_an_unknown_study_is_told(study):
     done = call(study, "run.py", "tune", "imagenet")
     assert done.returncode == 2
     assert "there are tiny" in done.stderr
+
+
+def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
+    """Red and blue pictures are told apart by any features, and noise by none."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("val", 10)):
+        for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200)), ("noise", None), ("more", None)):
+            folder = tmp_path / "pictures" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 56, (20, 20, 3)) + (rng.integers(0, 200, 3) if colour is None else colour)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    model = get_model("t2t_vit_7", img_size=32, depth=1)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
+    config = tmp_path / "config.py"
+    config.write_text(
+        "from t2t_vit.config import Experiment, Model\n"
+        "experiment = Experiment(model=Model(name='t2t_vit_7', num_classes=1000, img_size=32, depth=1))\n"
+    )
+    output = tmp_path / "figures.jsonl"
+    done = call(
+        study,
+        "features.py",
+        config,
+        tmp_path / "pictures",
+        "--pretrained",
+        tmp_path / "weights.pth",
+        "--output",
+        output,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert [line["classifier"] for line in lines] == ["nearest neighbours", "linear"]
+    for line in lines:
+        assert 60 <= line["accuracy/top1"] <= 95  # two classes are the same noise: 75 % on average
+        assert f"{line['accuracy/top1']:.2f} % of 40" in done.stdout

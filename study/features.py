@@ -1,0 +1,74 @@
+"""What a model's features are worth on pictures that it was not trained on: nearest neighbours, a linear classifier.
+
+    python study/features.py MODEL data/sign-digits
+
+`train` and `val` in the folder have a folder of pictures for each class. Features are what goes into the model's head.
+Settings are chosen by five folds of the training pictures; the others are looked at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+
+from t2t_vit.data.sets.folders import ImageFolder
+from t2t_vit.files import write_text
+from t2t_vit.inference import FeatureExtractor
+
+#: What is tried: a classifier of features (N, D), and the settings to choose from.
+CLASSIFIERS: dict[str, tuple[Any, dict[str, list[Any]]]] = {
+    "nearest neighbours": (
+        make_pipeline(Normalizer(), KNeighborsClassifier(weights="distance")),
+        {"kneighborsclassifier__n_neighbors": [1, 3, 5, 10, 20]},
+    ),
+    "linear": (
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
+        {"logisticregression__C": [0.001, 0.01, 0.1, 1.0, 10.0]},
+    ),
+}
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Name of a model, or a config.")],
+    folder: Annotated[Path, typer.Argument(help="Pictures: train/CLASS and val/CLASS.")],
+    pretrained: Annotated[str | None, typer.Option(help="Weights; default: the model's own.")] = None,
+    output: Annotated[Path | None, typer.Option(help="A file for the figures, a JSON line each.")] = None,
+) -> None:
+    """Print how many of the validation pictures each classifier gets right."""
+    extractor = FeatureExtractor(model, pretrained or True)
+    train, val = (_features(extractor, folder / part) for part in ("train", "val"))
+    lines = []
+    for name, (classifier, choices) in CLASSIFIERS.items():
+        search = GridSearchCV(classifier, choices, cv=5).fit(*train)
+        ((_, chosen),) = search.best_params_.items()
+        line = {
+            "kind": "features", "model": model, "classifier": name, "setting": chosen, "images": len(val[1]),
+            "folds": 100 * float(search.best_score_), "accuracy/top1": 100 * float(search.score(*val)),
+        }  # fmt: skip
+        lines.append(line)
+        print(f"{name} ({chosen}): {line['accuracy/top1']:.2f} % of {len(val[1])} ({line['folds']:.2f} % in folds)")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(output, "".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def _features(extractor: FeatureExtractor, folder: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return features (N, D) and labels (N,)."""
+    images = ImageFolder(folder, "folders")
+    pictures = [images.load(number, extractor.preprocess.mode) for number in range(len(images))]
+    features = [torch.as_tensor(one) for one in extractor(pictures, batch_size=64, stage="pre_logits")]
+    return torch.stack(features).numpy(), np.array(images.labels)
+
+
+if __name__ == "__main__":
+    typer.run(main)
