@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from forked_runs import log_of
+from PIL import Image
 
 from t2t_vit import run
 from t2t_vit.config import Data
@@ -44,8 +45,6 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(after, recipe, tmp_path
 
 def test_without_augmentation_it_is_the_run_that_reads_images_each_time(pictures, recipe, tmp_path, save_pictures):
     experiment = recipe(**WHOLE, preprocessing={"crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bilinear"})
-    from PIL import Image
-
     for path in pictures.rglob("*.png"):  # of the size of the view: nothing is resized in either way
         Image.open(path).resize((32, 32)).save(path)
     run.train(experiment, tmp_path / "read")
@@ -85,9 +84,12 @@ def test_views_do_not_depend_on_the_batch(recipe, tmp_path, monkeypatch):
 
 def test_images_that_cannot_be_read_are_replaced_and_listed(pictures, recipe, tmp_path):
     (pictures / "train" / "cat" / "3.png").write_bytes(b"no picture")
-    run.train(in_memory(recipe()), tmp_path / "one")
-    run.train(in_memory(recipe()), tmp_path / "two")
-    assert "3.png" in (tmp_path / "one" / "bad_images.txt").read_text("utf-8")
+    Image.new("RGB", (300_000, 1)).save(pictures / "train" / "dog" / "5.png")  # resized, it would fill the memory
+    limit = {"data": {"bad_images_limit": 0.2}}
+    run.train(in_memory(recipe(**limit)), tmp_path / "one")
+    run.train(in_memory(recipe(**limit)), tmp_path / "two")
+    listed = (tmp_path / "one" / "bad_images.txt").read_text("utf-8")
+    assert ("3.png" in listed, "5.png" in listed) == (True, True)
     assert_equal_runs(tmp_path / "one", tmp_path / "two")
 
 

@@ -5,9 +5,9 @@ B batch, C channels, (H, W) image size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from t2t_vit.data.augment import Augment, seed_sample
-from t2t_vit.data.decode import Mode
 from t2t_vit.data.erasing import Patch, Patches, cover, gather_patches
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.samplers import SampleKey
@@ -27,6 +26,8 @@ from t2t_vit.errors import DatasetError, ImageError
 _TRIES = 100
 #: Keeps the draws of replacements apart from others of the same seed and epoch.
 _REPLACEMENT = 3
+
+_Loaded = TypeVar("_Loaded")
 
 
 class BadImage(NamedTuple):
@@ -100,13 +101,16 @@ class TrainingSet(Dataset[View]):
         self.seed = seed
 
     def __getitem__(self, key: SampleKey) -> View:
-        picture, index, bad = load_or_replace(self.images, key, self.augment.preprocess.mode, self.seed)
+        picture, index, bad = load_or_replace(self.images, key, self.seed, self._load)
         seed_sample(self.seed, key.epoch, key.image)
         view, patch = self.augment(picture)
         return View(view, self.images.labels[index], index, self.images.name(index), bad, patch)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _load(self, index: int) -> Image.Image:
+        return self.images.load(index, self.augment.preprocess.mode)
 
 
 class StreamedTrainingSet(IterableDataset[View]):
@@ -218,14 +222,16 @@ class EvaluationSet(Dataset[View | BadImage]):
         return len(self.images)
 
 
-def load_or_replace(images: ImageSet, key: SampleKey, mode: Mode, seed: int) -> tuple[Image.Image, int, list[BadImage]]:
-    """Return a picture, its number, and what could not be read before it.
+def load_or_replace(
+    images: ImageSet, key: SampleKey, seed: int, load: Callable[[int], _Loaded]
+) -> tuple[_Loaded, int, list[BadImage]]:
+    """Return what `load` gives for an image, its number, and what could not be read before it.
 
     Args:
         images: Where it is.
         key: Which it is; in the place of one that cannot be read stands another, drawn from `key` and `seed`.
-        mode: What it is decoded to.
         seed: Of the run.
+        load: Reads the image of a number; an `ImageError` says that it cannot be read.
 
     Raises:
         DatasetError: None of many can be read.
@@ -234,7 +240,7 @@ def load_or_replace(images: ImageSet, key: SampleKey, mode: Mode, seed: int) -> 
     index, others = key.image, None
     for _ in range(_TRIES):
         try:
-            return images.load(index, mode), index, bad
+            return load(index), index, bad
         except ImageError as error:
             bad.append(_bad_image(images.name(index), error))
         others = others or np.random.default_rng((seed, _REPLACEMENT, key.epoch, key.image))

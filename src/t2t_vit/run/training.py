@@ -229,7 +229,9 @@ def _training_loader(
     preprocess, view = Preprocess(**preprocessing_of(experiment)), _view(experiment)
     if data.in_memory:
         return ResidentLoader(
-            ResidentImages(images, preprocess, seed, device), BatchAugment(preprocess, **view), batches
+            ResidentImages(images, preprocess, seed, device, show_progress=process.is_main),
+            BatchAugment(preprocess, **view),
+            batches,
         )
     return training_loader(TrainingSet(images, Augment(preprocess, **view), seed), batches, **loading(data))
 

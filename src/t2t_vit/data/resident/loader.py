@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from t2t_vit.data.preprocess import Preprocess, channels_first
 from t2t_vit.data.resident.augment import BatchAugment
@@ -36,26 +38,37 @@ class ResidentImages:
         preprocess: How they are prepared.
         seed: Of the run.
         device: Where they are kept.
+        show_progress: Whether a terminal shows how far it is.
 
     Raises:
         ConfigError: They do not fit there.
         DatasetError: Too many cannot be read.
     """
 
-    def __init__(self, images: ImageSet, preprocess: Preprocess, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, images: ImageSet, preprocess: Preprocess, seed: int, device: torch.device, *, show_progress: bool = False
+    ) -> None:
         shape = (len(images), len(preprocess.mean), *preprocess.img_size)
         _check_that_they_fit(shape, device)
         self.images = images
+        self.preprocess = preprocess
         self.pixels = torch.empty(shape, dtype=torch.uint8)
         self.labels = torch.empty(len(images), dtype=torch.int64)
         self.bad: dict[int, list[BadImage]] = {}
-        for number in range(len(images)):
-            picture, read, bad = load_or_replace(images, SampleKey(0, number), preprocess.mode, seed)
-            self.pixels[number] = channels_first(preprocess.crop(picture))
+        console = Console(stderr=True)
+        is_shown = show_progress and console.is_terminal
+        for number in track(
+            range(len(images)), "reading images", console=console, transient=True, disable=not is_shown
+        ):
+            pixels, read, bad = load_or_replace(images, SampleKey(0, number), seed, self._load)
+            self.pixels[number] = pixels
             self.labels[number] = images.labels[read]
             if bad:
                 self.bad[number] = bad
         self.pixels = self.pixels.to(device)
+
+    def _load(self, number: int) -> torch.Tensor:
+        return channels_first(self.preprocess.crop(self.images.load(number, self.preprocess.mode)))
 
 
 class ResidentBatch(NamedTuple):
