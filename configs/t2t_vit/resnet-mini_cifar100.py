@@ -14,7 +14,7 @@ from t2t_vit.config import Baseline, Model, load_experiment
 base = load_experiment("t2t-vit-mini_cifar100")
 experiment = dataclasses.replace(
     base,
-    model=Model(num_classes=100, img_size=64, drop_path_rate=base.model.drop_path_rate),
+    model=Model(num_classes=100, img_size=64, drop_path_rate=base.model.drop_path_rate, init=base.model.init),
     baseline=Baseline(
         name="resnet18", options={"layers": (2, 2, 2, 1), "channels": (64, 64, 96, 112), "stem_width": 32}
     ),

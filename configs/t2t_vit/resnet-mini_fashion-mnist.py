@@ -14,7 +14,9 @@ from t2t_vit.config import Baseline, Model, load_experiment
 base = load_experiment("t2t-vit-mini_fashion-mnist")
 experiment = dataclasses.replace(
     base,
-    model=Model(num_classes=10, img_size=56, in_chans=1, drop_path_rate=base.model.drop_path_rate),
+    model=Model(
+        num_classes=10, img_size=56, in_chans=1, drop_path_rate=base.model.drop_path_rate, init=base.model.init
+    ),
     baseline=Baseline(
         name="resnet18", options={"layers": (2, 2, 2, 1), "channels": (64, 64, 96, 112), "stem_width": 32}
     ),

@@ -14,7 +14,7 @@ from t2t_vit.config import Baseline, Model, load_experiment
 base = load_experiment("t2t-vit-small_cifar100")
 experiment = dataclasses.replace(
     base,
-    model=Model(num_classes=100, img_size=64, drop_path_rate=base.model.drop_path_rate),
+    model=Model(num_classes=100, img_size=64, drop_path_rate=base.model.drop_path_rate, init=base.model.init),
     baseline=Baseline(
         name="resnet18", options={"layers": (3, 3, 3, 2), "channels": (160, 192, 224, 256), "stem_width": 64}
     ),

@@ -29,9 +29,10 @@ experiment = Experiment(
         depth=6,
         num_heads=4,
         mlp_ratio=2.0,
+        init="fan_in",
         drop_path_rate=0.05,
     ),
-    data=Data(dataset="fashion_mnist", download=True, batch_size=128, num_workers=0, in_memory=True),
+    data=Data(dataset="fashion_mnist", download=True, batch_size=64, num_workers=0, in_memory=True),
     preprocessing=Preprocessing(crop_pct=1.0, mean=(0.286,), std=(0.353,)),
     augmentation=Augmentation(
         crop_scale=(0.7, 1.0),
@@ -41,8 +42,8 @@ experiment = Experiment(
         mixup=0.0,
         cutmix=0.0,
     ),
-    optimizer=Optimizer(lr=2e-3, weight_decay=0.05, clip_grad_norm=1.0),
+    optimizer=Optimizer(lr=1e-3, weight_decay=0.05, clip_grad_norm=1.0),
     schedule=Schedule(epochs=50, warmup_epochs=1, min_lr=1e-5, cooldown_epochs=0),
-    ema=Ema(decay=0.998),
-    runtime=Runtime(precision="bfloat16", log_interval=100, checkpoint_interval=5, keep_checkpoints=1, device="cpu"),
+    ema=Ema(decay=0.999),
+    runtime=Runtime(precision="bfloat16", log_interval=200, checkpoint_interval=5, keep_checkpoints=1, device="cpu"),
 )

@@ -30,6 +30,7 @@ experiment = Experiment(
         depth=12,
         num_heads=8,
         mlp_ratio=3.0,
+        init="fan_in",
         drop_path_rate=0.1,
     ),
     data=Data(dataset="cifar100", download=True, batch_size=512, num_workers=8, in_memory=True),

@@ -12,7 +12,9 @@ from t2t_vit.config import Baseline, Model, load_experiment
 base = load_experiment("t2t-vit-mini_fashion-mnist")
 experiment = dataclasses.replace(
     base,
-    model=Model(num_classes=10, img_size=28, in_chans=1, drop_path_rate=base.model.drop_path_rate),
+    model=Model(
+        num_classes=10, img_size=28, in_chans=1, drop_path_rate=base.model.drop_path_rate, init=base.model.init
+    ),
     baseline=Baseline(
         name="vit_tiny_patch16_224",
         options={"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0},

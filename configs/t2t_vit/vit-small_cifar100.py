@@ -12,7 +12,7 @@ from t2t_vit.config import Baseline, Model, load_experiment
 base = load_experiment("t2t-vit-small_cifar100")
 experiment = dataclasses.replace(
     base,
-    model=Model(num_classes=100, img_size=32, drop_path_rate=base.model.drop_path_rate),
+    model=Model(num_classes=100, img_size=32, drop_path_rate=base.model.drop_path_rate, init=base.model.init),
     baseline=Baseline(
         name="vit_tiny_patch16_224",
         options={"patch_size": 4, "embed_dim": 256, "depth": 12, "num_heads": 8, "mlp_ratio": 3.0},
