@@ -70,7 +70,7 @@ PYTHON = {
     "unknown section": (
         "experiment = Experiment(optimiser=Optimizer())",
         2,
-        "unknown setting 'optimiser'. Did you mean 'optimizer' or 'runtime'? Known here: model, data,",
+        "unknown setting 'optimiser'. Did you mean 'optimizer' or 'runtime'? Known here: model, baseline, data,",
     ),
     "wrong type": (
         "experiment = Experiment(schedule=Schedule(epochs='ten'))",
@@ -250,7 +250,8 @@ def test_every_setting_is_written_out_as_plain_values():
     values = experiment_to_dict(Experiment())
     assert json.loads(json.dumps(values))["optimizer"]["betas"] == [0.9, 0.999]
     assert set(values) == {
-        "model", "data", "preprocessing", "augmentation", "optimizer", "schedule", "ema", "distillation", "runtime",
+        "model", "baseline", "data", "preprocessing", "augmentation", "optimizer", "schedule", "ema", "distillation",
+        "runtime",
     }  # fmt: skip
 
 

@@ -190,4 +190,6 @@ def test_average_is_a_copy_and_has_the_models_names():
     assert list(ema.module.state_dict()) == list(model.state_dict())
     model(torch.randn(4, 2))
     ema.update_parameters(model)
-    assert torch.equal(ema.module[1].running_mean, model[1].running_mean)  # buffers are taken as they are
+    kept = 2 / 11  # (1 + n) / (10 + n) after one update
+    torch.testing.assert_close(ema.module[1].running_mean, (1 - kept) * model[1].running_mean)
+    assert ema.module[1].num_batches_tracked == model[1].num_batches_tracked == 1

@@ -75,6 +75,7 @@ def test_what_the_model_says_of_images_and_classes_holds_for_the_baseline(compar
 def test_settings_are_the_same_after_json(compare):
     experiment = compare("resnet18")
     assert experiment_from_json(experiment_to_json(experiment), "text") == experiment
+    assert hash(experiment) == hash(compare("resnet18"))
     options = "baseline.options={'layers': [2, 2, 2, 2], 'channels': (8, 8, 8, 8)}"
     assert apply_overrides(experiment, [options]).baseline.options["layers"] == (2, 2, 2, 2)
 

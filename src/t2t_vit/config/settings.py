@@ -118,7 +118,7 @@ class Baseline:
     """
 
     name: str | None = None
-    options: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], AfterValidator(_plain)] = dataclasses.field(default_factory=dict, hash=False)
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> Baseline:
