@@ -108,7 +108,7 @@ def _rates(tries: dict[str, list[Record]]) -> str:
 
 
 def _draw(finals: dict[str, list[Record]], path: Path) -> None:
-    """Draw the training loss of each run over its epochs, smoothed over half an epoch, and the test accuracies."""
+    """Draw the training loss of each run over its epochs, and the test accuracies."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
     for number, (config, runs) in enumerate(finals.items()):
         colour = f"C{number}"
@@ -120,7 +120,7 @@ def _draw(finals: dict[str, list[Record]], path: Path) -> None:
             )  # fmt: skip
         accuracies = [run.last("test")["accuracy/top1"] for run in runs]
         right.scatter(accuracies, [number] * len(accuracies), color=colour, s=28)
-    left.set(xlabel="epoch", ylabel="training loss (smoothed labels, augmented images)", yscale="log")
+    left.set(xlabel="epoch", ylabel="training loss, augmented images")
     left.legend(frameon=False, fontsize=8)
     right.set(xlabel="test top-1, %", yticks=range(len(finals)), yticklabels=[_short(config) for config in finals])
     right.invert_yaxis()
