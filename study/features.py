@@ -9,6 +9,7 @@ Settings are chosen by five folds of the training pictures; the others are looke
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from t2t_vit.data.sets.folders import ImageFolder
+from t2t_vit.errors import T2TViTError
 from t2t_vit.files import write_text
 from t2t_vit.inference import FeatureExtractor
 
@@ -71,4 +73,7 @@ def _features(extractor: FeatureExtractor, folder: Path) -> tuple[np.ndarray[Any
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except T2TViTError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

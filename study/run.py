@@ -63,8 +63,7 @@ def tune(study: str, only: Names = None, jobs: Jobs = 1, minutes: Minutes = None
     work = [
         Job(f"{study}/{config}/rate-{rate:g}", config, (*common, f"optimizer.lr={rate}"), has_test=False)
         for rate in plan.rates
-        for config in plan.configs
-        if not only or config in only
+        for config in _chosen(plan, only)
     ]
     _carry_out(work, jobs, minutes, tuple(cfg_options or ()))
 
@@ -83,8 +82,7 @@ def train(
     work = [
         Job(f"{study}/{config}/seed-{seed}", config, ("runtime.validate=False", f"runtime.seed={seed}"), has_test=True)
         for seed in seeds or plan.seeds
-        for config in plan.configs
-        if not only or config in only
+        for config in _chosen(plan, only)
     ]
     _carry_out(work, jobs, minutes, tuple(cfg_options or ()))
 
@@ -93,7 +91,11 @@ def train(
 def export(study: str, folder: Path) -> None:
     """Write the weights of all finished final runs into a folder, as float16, with their records."""
     _plan(study)
-    for record in sorted((LOGS / study).rglob("seed-*.jsonl")):
+    records = sorted((LOGS / study).rglob("seed-*.jsonl"))
+    if not records:
+        typer.echo(f"error: no final run of {study} is finished; train them first", err=True)
+        raise typer.Exit(1)
+    for record in records:
         name = record.relative_to(LOGS).with_suffix("").as_posix()
         checkpoint = CheckpointFolder(RUNS / name, keep=None).last()
         if checkpoint is None:
@@ -109,6 +111,13 @@ def _plan(study: str) -> Study:
     if study not in STUDIES:
         raise typer.BadParameter(f"{study!r}; there are {', '.join(STUDIES)}", param_hint="STUDY")
     return STUDIES[study]
+
+
+def _chosen(plan: Study, only: list[str] | None) -> list[str]:
+    for name in only or ():
+        if name not in plan.configs:
+            raise typer.BadParameter(f"{name!r}; there are {', '.join(plan.configs)}", param_hint="--only")
+    return [config for config in plan.configs if not only or config in only]
 
 
 def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple[str, ...]) -> None:

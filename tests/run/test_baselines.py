@@ -121,6 +121,8 @@ def test_a_baseline_is_no_model_of_ours(compare, tmp_path):
     path.write_text(experiment_to_json(compare("resnet18")), "utf-8")
     with pytest.raises(ConfigError, match="network is timm's resnet18, a baseline to compare with"):
         get_model(str(path))
+    with pytest.raises(ConfigError, match="network is timm's resnet18, a baseline to compare with"):
+        get_model(str(path), pretrained=True)  # and not the published weights of what it is compared with
 
 
 def test_weights_of_another_network_are_refused(compare, recipe, tmp_path):

@@ -192,3 +192,18 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
     for line in lines:
         assert 55 <= line["accuracy/top1"] <= 95  # two classes are the same noise: 75 % on average
         assert f"{line['accuracy/top1']:.2f} % of 40" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("run.py", "train", "tiny", "--only", "vit-mini"), 2, "'vit-mini'; there are"),
+        (("run.py", "export", "tiny", "out"), 1, "error: no final run of tiny is finished; train them first"),
+        (("features.py", "t2t-vit-t-1", "pictures"), 1, "error: unknown model 't2t-vit-t-1'"),
+    ],
+)
+def test_a_wrong_call_is_told(arguments, status, message, study):
+    done = call(study, *arguments)
+    assert done.returncode == status
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr

@@ -37,11 +37,7 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
     Raises:
         ConfigError: A setting is wrong, or the experiment's network is a baseline.
     """
-    if experiment.baseline.name is not None:
-        raise ConfigError(
-            f"the config's network is timm's {experiment.baseline.name}, a baseline to compare with: it can be trained "
-            "and tested, and used by timm.create_model"
-        )
+    check_is_ours(experiment)
     settings = {
         field.name: getattr(experiment.model, field.name)
         for field in dataclasses.fields(experiment.model)
@@ -57,6 +53,19 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
     model.set_grad_checkpointing(experiment.model.grad_checkpointing)
     freeze(model, experiment.model.freeze)
     return model
+
+
+def check_is_ours(experiment: Experiment) -> None:
+    """Refuse a baseline.
+
+    Raises:
+        ConfigError: The network of `experiment` is one.
+    """
+    if experiment.baseline.name is not None:
+        raise ConfigError(
+            f"the config's network is timm's {experiment.baseline.name}, a baseline to compare with: it can be trained "
+            "and tested, and used by timm.create_model"
+        )
 
 
 def load_model(

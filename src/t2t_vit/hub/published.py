@@ -8,6 +8,7 @@ from pathlib import Path
 
 from t2t_vit.config import Experiment, Model
 from t2t_vit.errors import ConfigError
+from t2t_vit.hub.build import check_is_ours
 from t2t_vit.model_index import registered
 from t2t_vit.weights.catalogue import CATALOGUE, PretrainedWeights, find_weights
 from t2t_vit.weights.download import fetch
@@ -48,6 +49,7 @@ def published_weights(model: str | Path | Experiment, experiment: Experiment) ->
     Raises:
         ConfigError: There are none.
     """
+    check_is_ours(experiment)
     name = "" if isinstance(model, Experiment) else str(model)
     own = registered().get(name.lower())
     if own is not None and own.weights is not None:
