@@ -35,15 +35,16 @@ experiment = Experiment(
     data=Data(dataset="fashion_mnist", download=True, batch_size=64, num_workers=0, in_memory=True),
     preprocessing=Preprocessing(crop_pct=1.0, mean=(0.286,), std=(0.353,)),
     augmentation=Augmentation(
-        crop_scale=(0.7, 1.0),
+        crop_scale=(0.85, 1.0),
         crop_ratio=(0.8, 1.25),
         interpolation="bilinear",
         rand_augment=None,
+        erase_prob=0.0,
         mixup=0.0,
         cutmix=0.0,
     ),
     optimizer=Optimizer(lr=1e-3, weight_decay=0.05, clip_grad_norm=1.0),
-    schedule=Schedule(epochs=50, warmup_epochs=1, min_lr=1e-5, cooldown_epochs=0),
+    schedule=Schedule(epochs=30, warmup_epochs=1, min_lr=1e-5, cooldown_epochs=0),
     ema=Ema(decay=0.999),
     runtime=Runtime(precision="bfloat16", log_interval=200, checkpoint_interval=5, keep_checkpoints=1, device="cpu"),
 )
