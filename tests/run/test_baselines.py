@@ -116,6 +116,17 @@ def test_networks_that_timm_cannot_make_are_told(name, options, message, compare
         new_network(experiment, 3)
 
 
+def test_a_misspelt_network_is_told_before_images_are_read(compare, tmp_path):
+    experiment = compare("resnet18")
+    lost = dataclasses.replace(
+        experiment,
+        baseline=Baseline(name="resnet81"),
+        data=dataclasses.replace(experiment.data, root=str(tmp_path / "no")),
+    )
+    with pytest.raises(ConfigError, match="'resnet81', which timm has not. Did you mean"):
+        run.train(lost, tmp_path / "run")
+
+
 def test_a_baseline_is_no_model_of_ours(compare, tmp_path):
     path = tmp_path / "baseline.json"
     path.write_text(experiment_to_json(compare("resnet18")), "utf-8")

@@ -28,9 +28,8 @@ def new_network(experiment: Experiment, num_classes: int | None = None) -> nn.Mo
     """
     if experiment.baseline.name is None:
         return build_model(experiment, num_classes)
+    check_baseline(experiment)
     name, model = experiment.baseline.name, experiment.model
-    if not timm.is_model(name):
-        raise ConfigError(f"baseline.name is {name!r}, which timm has not.{nearest(name, timm.list_models())}")
     settings = dict(experiment.baseline.options, in_chans=model.in_chans, drop_path_rate=model.drop_path_rate)
     if num_classes is not None or model.num_classes is not None:
         settings["num_classes"] = num_classes or model.num_classes
@@ -45,6 +44,17 @@ def new_network(experiment: Experiment, num_classes: int | None = None) -> nn.Mo
         draw_by_fan_in(network)
     freeze(network, model.freeze)
     return network
+
+
+def check_baseline(experiment: Experiment) -> None:
+    """Refuse a baseline that timm has not; it takes no time, unlike building it.
+
+    Raises:
+        ConfigError: There is no such network.
+    """
+    name = experiment.baseline.name
+    if name is not None and not timm.is_model(name):
+        raise ConfigError(f"baseline.name is {name!r}, which timm has not.{nearest(name, timm.list_models())}")
 
 
 def starting_network(experiment: Experiment) -> nn.Module:

@@ -40,7 +40,7 @@ from t2t_vit.hub import preprocessing_of
 from t2t_vit.models.depths import parameter_depths
 from t2t_vit.run.about import write_about
 from t2t_vit.run.images import loading, training_images
-from t2t_vit.run.network import new_network, starting_network
+from t2t_vit.run.network import check_baseline, new_network, starting_network
 from t2t_vit.run.occupied import occupied
 from t2t_vit.run.precision import AUTOCAST
 from t2t_vit.run.resuming import changed_settings, resume_point
@@ -73,6 +73,7 @@ def train(
     """
     folder = Path(work_dir)
     keep_freed_memory()
+    check_baseline(experiment)
     device = find_device(experiment.runtime.device)
     start = resume_point(folder, resume)
     with StopRequest() as stop, process_group(launcher, device) as process, ExitStack() as stack:
