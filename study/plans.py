@@ -15,6 +15,7 @@ class Study:
         tuning_epochs: Epochs of such a try.
         held_back: Part of the training images to choose by: 5,000 of them.
         seeds: Of the final runs.
+        images: What was trained on, whose it is and under which licence, for the card of a model.
     """
 
     configs: tuple[str, ...]
@@ -22,7 +23,16 @@ class Study:
     tuning_epochs: int
     held_back: float
     seeds: tuple[int, ...]
+    images: str
 
+
+FASHION_MNIST = """\
+[Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist) (Xiao et al., 2017): 60,000 training and 10,000 test
+images of 28 × 28 grey pixels, articles of a shop photographed on black; its licence is MIT."""
+CIFAR100 = """\
+[CIFAR-100](https://www.cs.toronto.edu/~kriz/cifar.html) (Krizhevsky, 2009): 50,000 training and 10,000 test photographs
+of 32 × 32 pixels. It is published without a licence, to be cited when it is used; the photographs were found on the
+web, and their rights are with whoever took them."""
 
 STUDIES = {
     "fashion-mnist": Study(
@@ -36,6 +46,7 @@ STUDIES = {
         tuning_epochs=3,
         held_back=1 / 12,
         seeds=(0, 1),
+        images=FASHION_MNIST,
     ),
     "cifar100": Study(
         configs=("t2t-vit-mini_cifar100", "t2t-vit-c-mini_cifar100", "vit-mini_cifar100", "resnet-mini_cifar100"),
@@ -43,6 +54,7 @@ STUDIES = {
         tuning_epochs=3,
         held_back=1 / 10,
         seeds=(0, 1),
+        images=CIFAR100,
     ),
     # For one large GPU.
     "cifar100-small": Study(
@@ -51,5 +63,6 @@ STUDIES = {
         tuning_epochs=20,
         held_back=1 / 10,
         seeds=(0, 1),
+        images=CIFAR100,
     ),
 }

@@ -79,12 +79,15 @@ def _hardware(environment: dict[str, Any]) -> str:
 
 def _tested(experiment: Experiment, checkpoint: Path, weights: str) -> dict[str, Any]:
     evaluation = run.test(experiment, checkpoint, weights=weights, keep_scores=True).evaluation
-    scores, labels = torch.as_tensor(evaluation.scores), torch.as_tensor(evaluation.labels)
-    calibration = multiclass_calibration_error(scores, labels, scores.shape[1], n_bins=_BINS)
     return {
         "kind": "test",
         "weights": weights,
-        "images": len(labels),
+        "images": len(evaluation.labels),
         **evaluation.metrics,
-        "calibration_error": 100 * float(calibration),
+        "calibration_error": calibration_error(torch.as_tensor(evaluation.scores), torch.as_tensor(evaluation.labels)),
     }
+
+
+def calibration_error(scores: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return by how many percent the best of `scores` (N, K) is off the share of them that are right, in the mean."""
+    return 100 * float(multiclass_calibration_error(scores, labels, scores.shape[1], n_bins=_BINS))

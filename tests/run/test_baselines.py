@@ -123,7 +123,7 @@ def test_a_misspelt_network_is_told_before_images_are_read(compare, tmp_path):
         baseline=Baseline(name="resnet81"),
         data=dataclasses.replace(experiment.data, root=str(tmp_path / "no")),
     )
-    with pytest.raises(ConfigError, match="'resnet81', which timm has not. Did you mean"):
+    with pytest.raises(ConfigError, match=r"'resnet81', which timm has not\. Did you mean"):
         run.train(lost, tmp_path / "run")
 
 

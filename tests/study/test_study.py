@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from real_plans import Study
 STUDIES = {"tiny": Study(
     configs=("t2t-vit-digits_demo", "vit-mini_fashion-mnist"), rates=(1e-3, 3e-3), tuning_epochs=1, held_back=0.3,
-    seeds=(0, 1),
+    seeds=(0, 1), images="Handwritten digits; their licence is CC BY 4.0.",
 )}
 """
 QUICK = (
@@ -62,6 +64,21 @@ def call(study, *arguments):
 def records(study):
     return {path.relative_to(study / "logs").as_posix(): [json.loads(line) for line in path.read_text().splitlines()]
             for path in (study / "logs").rglob("*.jsonl")}  # fmt: skip
+
+
+def check_what_is_shipped(study, accuracy):
+    done = call(study, "ship.py", "tiny/t2t-vit-digits_demo/seed-1")
+    assert done.returncode == 0, done.stderr
+    shipped = study.parent / "src" / "t2t_vit" / "shipped"
+    digest = hashlib.sha256((shipped / "t2t-vit-digits_demo.safetensors").read_bytes()).hexdigest()
+    assert (shipped / "SHA256SUMS").read_text("utf-8") == f"{digest}  t2t-vit-digits_demo.safetensors\n"
+    card = (shipped / "t2t-vit-digits_demo.md").read_text("utf-8")
+    top1 = re.search(r"top-1 accuracy \| (\S+) % \(95 % interval (\S+) to (\S+)\)", card)
+    assert float(top1[1]) == pytest.approx(accuracy, abs=1)  # float16 may turn a picture or two
+    assert float(top1[2]) < float(top1[1]) < float(top1[3])
+    assert digest in card
+    assert "CC BY 4.0" in card
+    assert "$" not in card
 
 
 @pytest.mark.slow
@@ -104,6 +121,8 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     state = read_checkpoint(weights).state_dict()
     assert {value.dtype for value in state.values()} == {torch.float16}
     assert len(list((study / "out").iterdir())) == 8
+
+    check_what_is_shipped(study, lines[-1]["accuracy/top1"])
 
     done = call(study, "report.py")
     assert done.returncode == 0, done.stderr
@@ -199,6 +218,8 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
     [
         (("run.py", "train", "tiny", "--only", "vit-mini"), 2, "'vit-mini'; there are"),
         (("run.py", "export", "tiny", "out"), 1, "error: no final run of tiny is finished; train them first"),
+        (("ship.py", "tiny/t2t-vit-digits_demo/seed-0"), 2, "is no finished run"),
+        (("ship.py", "t2t-vit-digits_demo"), 2, "expected STUDY/CONFIG/seed-N"),
         (("features.py", "t2t-vit-t-1", "pictures"), 1, "error: unknown model 't2t-vit-t-1'"),
     ],
 )
