@@ -159,7 +159,8 @@ def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple
 
 @contextmanager
 def _processes() -> Iterator[dict[Job, subprocess.Popen[bytes]]]:
-    """Give a place for processes, which are asked to stop and save at the end."""
+    """Give a place for processes, which are asked to stop and save at the end, also if this one is ended."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     running: dict[Job, subprocess.Popen[bytes]] = {}
     try:
         yield running

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -156,8 +155,9 @@ def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
     end = time.monotonic() + 60
     while "resumed from" not in told.read_text("utf-8") and time.monotonic() < end:
         time.sleep(0.2)
-    second.send_signal(signal.SIGINT)
+    second.terminate()
     second.communicate(timeout=60)
+    assert second.returncode == 143
     assert "resumed from" in told.read_text("utf-8")
     assert "stopped at step" in told.read_text("utf-8").splitlines()[-1]
     assert not records(study)
