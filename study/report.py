@@ -2,7 +2,8 @@
 
     python study/report.py
 
-What stands between two marks, `<!-- NAME -->` and `<!-- end of NAME -->`, in README.md and study/README.md is replaced.
+What stands between two marks, `<!-- NAME -->` and `<!-- end of NAME -->`, in README.md and study/README.md is replaced,
+and so is what a config says after "Measured:".
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +24,8 @@ from t2t_vit.files import write_text
 
 STUDY = Path(__file__).parent
 PAGES = (STUDY / "README.md", STUDY.parent / "README.md")
+CONFIGS = STUDY.parent / "configs" / "t2t_vit"
+_WIDTH = 120
 
 
 class Record(NamedTuple):
@@ -36,7 +40,7 @@ class Record(NamedTuple):
 
 
 def main() -> None:
-    """Replace all tables, and draw all curves."""
+    """Replace all tables and what configs say of themselves, and draw all curves."""
     tables = {}
     for study in STUDIES:
         records = _read(STUDY / "logs" / study)
@@ -45,6 +49,8 @@ def main() -> None:
         if finals:
             tables[f"results of {study}"] = _results(finals)
             _draw(finals, STUDY / f"curves-{study}.png")
+            for config, runs in finals.items():
+                _tell_in_config(CONFIGS / f"{config}.py", runs)
         if tries:
             tables[f"rates of {study}"] = _rates(tries)
     for page in PAGES:
@@ -53,6 +59,27 @@ def main() -> None:
             marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
             text = marks.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
         write_text(page, text)
+
+
+def _tell_in_config(path: Path, runs: list[Record]) -> None:
+    header, images = runs[0].header, runs[0].last("test")["images"]
+    seeds = ", ".join(str(run.header["settings"]["runtime"]["seed"]) for run in runs)
+    told = (
+        f"Measured: top-1 {_accuracies(runs)} % of {images:,} test images (seed {seeds}; the moving average after "
+        f"{header['settings']['schedule']['epochs']} epochs); {_minutes(runs):.0f} min a run on {header['hardware']}. "
+        "The comparison: study/README.md."
+    )
+    text = path.read_text(encoding="utf-8")
+    paragraph = re.compile(r"^Measured:.*?(?=\n\n|\n\"{3})", re.DOTALL | re.MULTILINE)
+    write_text(path, paragraph.sub(lambda _: textwrap.fill(told, _WIDTH), text, count=1))
+
+
+def _accuracies(runs: list[Record]) -> str:
+    return ", ".join(f"{run.last('test')['accuracy/top1']:.2f}" for run in runs)
+
+
+def _minutes(runs: list[Record]) -> float:
+    return statistics.median(run.header["seconds"] for run in runs) / 60
 
 
 def _read(folder: Path) -> list[Record]:
@@ -83,12 +110,11 @@ def _results(finals: dict[str, list[Record]]) -> str:
         accuracies = [test["accuracy/top1"] for test in tests]
         spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
         calibration = statistics.mean(test["calibration_error"] for test in tests)
-        minutes = statistics.median(run.header["seconds"] for run in runs) / 60
         rows.append(
             f"| `{config}` | {header['parameters'] / 1e6:.2f} M | {header['macs'] / 1e6:.0f} M "
             f"| {header['settings']['schedule']['epochs']} | **{statistics.mean(accuracies):.2f}**{spread} "
-            f"| {', '.join(f'{accuracy:.2f}' for accuracy in accuracies)} | {calibration:.1f} "
-            f"| {minutes:.0f} min, {header['hardware']} |"
+            f"| {_accuracies(runs)} | {calibration:.1f} "
+            f"| {_minutes(runs):.0f} min, {header['hardware']} |"
         )
     return "\n".join(rows)
 

@@ -4,7 +4,7 @@
 
 A ResNet divides each side by 32: images are enlarged to 64 pixels, so that 2 × 2 places are left.
 
-Hardware: two CPU cores. Its place in study/README.md tells what came of it.
+Measured: nothing yet; meant for two CPU cores.
 """
 
 import dataclasses

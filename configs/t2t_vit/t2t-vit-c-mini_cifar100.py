@@ -2,7 +2,7 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-c-mini_cifar100.py
 
-Hardware: two CPU cores. Its place in study/README.md tells what came of it.
+Measured: nothing yet; meant for two CPU cores.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-c-small_cifar100.py
 
-Hardware: one large GPU. Its place in study/README.md tells what came of it.
+Measured: nothing yet; meant for one large GPU.
 """
 
 import dataclasses

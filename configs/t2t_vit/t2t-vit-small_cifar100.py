@@ -4,7 +4,7 @@
 
 Images and their augmentation are on the GPU; the network is compiled and computes in bfloat16.
 
-Hardware: one large GPU. Its place in study/README.md tells what came of it.
+Measured: nothing yet; meant for one large GPU.
 """
 
 from t2t_vit.config import (

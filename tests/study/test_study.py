@@ -52,6 +52,10 @@ def study(tmp_path):
     (folder / "plans.py").write_text(PLAN, "utf-8")
     (folder / "README.md").write_text(PAGE, "utf-8")
     (tmp_path / "README.md").write_text("nothing is marked here\n", "utf-8")
+    configs = tmp_path / "configs" / "t2t_vit"
+    configs.mkdir(parents=True)
+    for name in ("t2t-vit-digits_demo", "vit-mini_fashion-mnist"):
+        (configs / f"{name}.py").write_text('"""A network.\n\nMeasured: nothing yet.\n"""\n', "utf-8")
     return folder
 
 
@@ -78,6 +82,29 @@ def check_what_is_shipped(study, accuracy):
     assert digest in card
     assert "CC BY 4.0" in card
     assert "$" not in card
+
+
+def check_what_is_told(study, accuracy):
+    done = call(study, "report.py")
+    assert done.returncode == 0, done.stderr
+    page = (study / "README.md").read_text("utf-8")
+    assert "old" not in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == 4
+    assert f"{accuracy:.2f}" in rows[0]
+    assert "**" in rows[2]
+    assert (study / "curves-tiny.png").stat().st_size > 5000
+    assert (study.parent / "README.md").read_text("utf-8") == "nothing is marked here\n"
+    config = study.parent / "configs" / "t2t_vit" / "t2t-vit-digits_demo.py"
+    told = config.read_text("utf-8")
+    assert told.startswith('"""A network.\n\nMeasured: top-1 ')
+    assert f"{accuracy:.2f} % of 359 test images (seed 0, 1; the moving average after 2 epochs)" in " ".join(
+        told.split()
+    )
+    assert told.endswith('study/README.md.\n"""\n')
+    call(study, "report.py")
+    assert (study / "README.md").read_text("utf-8") == page
+    assert config.read_text("utf-8") == told
 
 
 @pytest.mark.slow
@@ -123,19 +150,7 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
 
     check_what_is_shipped(study, lines[-1]["accuracy/top1"])
 
-    done = call(study, "report.py")
-    assert done.returncode == 0, done.stderr
-    page = (study / "README.md").read_text("utf-8")
-    assert "old" not in page
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert len(rows) == 4
-    accuracy = lines[-1]["accuracy/top1"]
-    assert f"{accuracy:.2f}" in rows[0]
-    assert "**" in rows[2]
-    assert (study / "curves-tiny.png").stat().st_size > 5000
-    assert (study.parent / "README.md").read_text("utf-8") == "nothing is marked here\n"
-    call(study, "report.py")
-    assert (study / "README.md").read_text("utf-8") == page
+    check_what_is_told(study, lines[-1]["accuracy/top1"])
 
 
 def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
