@@ -15,6 +15,6 @@ experiment = dataclasses.replace(
     model=Model(num_classes=100, img_size=32, drop_path_rate=base.model.drop_path_rate, init=base.model.init),
     baseline=Baseline(
         name="vit_tiny_patch16_224",
-        options={"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0},
+        options={"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.5},
     ),
 )

@@ -17,6 +17,6 @@ experiment = dataclasses.replace(
     ),
     baseline=Baseline(
         name="vit_tiny_patch16_224",
-        options={"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0},
+        options={"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.5},
     ),
 )

@@ -15,17 +15,32 @@ NARROW = Model(img_size=32, embed_dim=96, depth=2, num_heads=3, token_dim=32, nu
 VIT = Baseline(name="vit_tiny_patch16_224", options={"embed_dim": 96, "depth": 2, "num_heads": 3})
 
 
+@pytest.mark.parametrize(
+    ("model", "baseline", "inputs"),
+    [
+        (NARROW, Baseline(), {96, 288}),
+        (dataclasses.replace(NARROW, tokens="convolution"), Baseline(), {96, 288, 3 * 7 * 7, 32 * 3 * 3}),
+        (Model(img_size=32, num_classes=200), VIT, {96, 384, 3 * 16 * 16}),
+    ],
+    ids=["ours", "convolutions", "timm's"],
+)
+def test_the_spread_of_a_layer_goes_with_its_inputs(model, baseline, inputs):
+    torch.manual_seed(0)
+    network = new_network(Experiment(model=dataclasses.replace(model, init="fan_in"), baseline=baseline))
+    layers = [module for module in network.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)]
+    assert {module.weight[0].numel() for module in layers} >= inputs
+    for module in layers:
+        spread = (2 * module.weight[0].numel()) ** -0.5
+        assert float(module.weight.detach().std()) == pytest.approx(spread, rel=0.1)
+        assert module.bias is None or not module.bias.any()
+
+
 @pytest.mark.parametrize("baseline", [Baseline(), VIT], ids=["ours", "timm's"])
-def test_the_spread_of_a_layer_goes_with_its_inputs(baseline):
+def test_by_default_it_is_that_of_the_published_models(baseline):
     model = NARROW if baseline.name is None else Model(img_size=32, num_classes=200)
-    for init, spread in (("published", lambda _: 0.02), ("fan_in", lambda inputs: (2 * inputs) ** -0.5)):
-        torch.manual_seed(0)
-        network = new_network(Experiment(model=dataclasses.replace(model, init=init), baseline=baseline))
-        layers = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
-        assert {module.in_features for module in layers} >= {96, 288} if baseline.name is None else {96, 384}
-        for module in layers:
-            assert float(module.weight.detach().std()) == pytest.approx(spread(module.in_features), rel=0.1)
-            assert module.bias is None or not module.bias.any()
+    for module in new_network(Experiment(model=model, baseline=baseline)).modules():
+        if isinstance(module, torch.nn.Linear):
+            assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
 
 
 def test_a_model_with_weights_takes_those(tmp_path):
