@@ -54,8 +54,9 @@ def main(
         search = GridSearchCV(classifier, choices, cv=5).fit(*train)
         ((_, chosen),) = search.best_params_.items()
         line = {
-            "kind": "features", "model": model, "classifier": name, "setting": chosen, "images": len(val[1]),
-            "folds": 100 * float(search.best_score_), "accuracy/top1": 100 * float(search.score(*val)),
+            "kind": "features", "model": model, "pretrained": pretrained, "classifier": name, "setting": chosen,
+            "images": len(val[1]), "folds": 100 * float(search.best_score_),
+            "accuracy/top1": 100 * float(search.score(*val)),
         }  # fmt: skip
         lines.append(line)
         print(f"{name} ({chosen}): {line['accuracy/top1']:.2f} % of {len(val[1])} ({line['folds']:.2f} % in folds)")

@@ -24,18 +24,22 @@ from t2t_vit.models.complexity import count_complexity
 from t2t_vit.run.network import new_network
 
 _BINS = 15  # of the calibration error, as in Guo et al., 2017
+_OF_THE_MACHINE = ("data.root", "data.download", "data.num_workers")
 
 
-def is_recorded(path: Path) -> bool:
-    """Whether a record is there, whole."""
-    return path.is_file()
+def write_record(name: str, has_test: bool, jobs: int, runs: Path, logs: Path) -> str:
+    """Write the record of the finished run `name`, test it first if it `has_test`; return its figures in a line.
 
-
-def write_record(name: str, has_test: bool, runs: Path, logs: Path) -> str:
-    """Write the record of the finished run `name`, test it first if it `has_test`; return its figures in a line."""
+    Args:
+        name: STUDY/CONFIG/WHICH.
+        has_test: Whether it is a final run.
+        jobs: How many ran at a time.
+        runs: Where its folder is.
+        logs: Where its record goes.
+    """
     folder, target = runs / name, logs / f"{name}.jsonl"
     experiment = run.stored_experiment(folder)
-    lines = [_header(name, folder, experiment)]
+    lines = [_header(name, folder, experiment) | {"jobs": jobs}]
     lines += [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     if has_test:
         checkpoint = CheckpointFolder(folder, keep=None).last()
@@ -45,6 +49,31 @@ def write_record(name: str, has_test: bool, runs: Path, logs: Path) -> str:
     write_text(target, "".join(f"{json.dumps(line)}\n" for line in lines))
     last = lines[-1]
     return f"{last['kind']} top-1 {last['accuracy/top1']:.2f} %, {lines[0]['seconds'] / 60:.0f} min"
+
+
+def read_tries(folder: Path) -> dict[float, float]:
+    """Return the learning rates that a network was tried with, and the accuracy of each, in percent, by its average."""
+    tries = {}
+    for path in sorted(folder.glob("rate-*.jsonl")):
+        header, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        last = next(line for line in lines[::-1] if line["kind"] == "val" and line["weights"] == "ema")
+        tries[header["settings"]["optimizer"]["lr"]] = last["accuracy/top1"]
+    return dict(sorted(tries.items()))
+
+
+def differences(settings: dict[str, Any], experiment: Experiment) -> str:
+    """Return in which of its `settings` a run differs from what `experiment` asks for, "" if in none.
+
+    Where the images are, and what the data decides, is no difference.
+    """
+    asked = json.loads(json.dumps(experiment_to_dict(experiment)))
+    found = [
+        f"{part}.{key} {settings[part].get(key)!r} (now {value!r})"
+        for part, values in asked.items()
+        for key, value in values.items()
+        if f"{part}.{key}" not in _OF_THE_MACHINE and value is not None and settings[part].get(key) != value
+    ]
+    return ", ".join(found)
 
 
 def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
@@ -62,18 +91,21 @@ def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
         "parameters": size.num_parameters,
         "macs": size.macs + size.attention_macs,
         "seconds": read_history(folder).seconds,
-        "hardware": _hardware(environment),
+        "hardware": _hardware(environment, experiment.runtime.device),
         "versions": {"t2t_vit": __version__, **{name: environment[name] for name in ("python", "torch", "timm")}},
-        "commit": (environment["t2t_vit_git"] or {}).get("commit"),
+        **{key: (environment["t2t_vit_git"] or {}).get(key) for key in ("commit", "dirty")},
         "settings": settings,
     }
 
 
-def _hardware(environment: dict[str, Any]) -> str:
-    if environment["gpus"]:
+def _hardware(environment: dict[str, Any], device: str) -> str:
+    if environment["gpus"] and device != "cpu":
         return str(environment["gpus"][0])
-    names = [line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
-    name = names[0].partition(":")[2].strip() if names else platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    name = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return f"{environment['threads']} of {os.cpu_count()} cores, {name}"
 
 

@@ -8,23 +8,27 @@ and so is what a config says after "Measured:".
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import statistics
+import sys
 import textwrap
-from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from plans import STUDIES
+from record import read_tries
 
+from t2t_vit.evaluation.confidence import accuracy_interval
 from t2t_vit.files import write_text
 
 STUDY = Path(__file__).parent
+LOGS = STUDY / "logs"
 PAGES = (STUDY / "README.md", STUDY.parent / "README.md")
 CONFIGS = STUDY.parent / "configs" / "t2t_vit"
+SIZES = {"parameters": 2, "macs": 0}  # and how many digits are told of each
 _WIDTH = 120
 
 
@@ -41,24 +45,32 @@ class Record(NamedTuple):
 
 def main() -> None:
     """Replace all tables and what configs say of themselves, and draw all curves."""
-    tables = {}
-    for study in STUDIES:
-        records = _read(STUDY / "logs" / study)
-        finals = {config: runs for config, runs in _by_config(records, "seed-").items() if runs}
-        tries = {config: runs for config, runs in _by_config(records, "rate-").items() if runs}
+    texts = {}
+    for study, plan in STUDIES.items():
+        finals = {config: _finals(LOGS / study / config) for config in plan.configs}
+        finals = {config: runs for config, runs in finals.items() if runs}
+        tries = {config: read_tries(LOGS / study / config) for config in plan.configs}
+        tries = {config: accuracies for config, accuracies in tries.items() if accuracies}
         if finals:
-            tables[f"results of {study}"] = _results(finals)
-            _draw(finals, STUDY / f"curves-{study}.png")
+            texts[f"results of {study}"] = _results(finals)
+            picture = STUDY / f"curves-{study}.png"
+            _draw(finals, picture)
+            texts[f"curves of {study}"] = f"![Training loss by epoch, and test accuracy of each run]({picture.name})"
             for config, runs in finals.items():
                 _tell_in_config(CONFIGS / f"{config}.py", runs)
         if tries:
-            tables[f"rates of {study}"] = _rates(tries)
+            texts[f"rates of {study}"] = _rates(tries)
+    placed = set()
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for name, table in tables.items():
+        content = page.read_text(encoding="utf-8")
+        for name, text in texts.items():
             marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-            text = marks.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
-        write_text(page, text)
+            content, count = marks.subn(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", content)
+            placed |= {name} if count else set()
+        write_text(page, content)
+    lost = ", ".join(sorted(set(texts) - placed))
+    if lost:
+        sys.exit(f"no page has marks for: {lost}")
 
 
 def _tell_in_config(path: Path, runs: list[Record]) -> None:
@@ -66,8 +78,7 @@ def _tell_in_config(path: Path, runs: list[Record]) -> None:
     seeds = ", ".join(str(run.header["settings"]["runtime"]["seed"]) for run in runs)
     told = (
         f"Measured: top-1 {_accuracies(runs)} % of {images:,} test images (seed {seeds}; the moving average after "
-        f"{header['settings']['schedule']['epochs']} epochs); {_minutes(runs):.0f} min a run on {header['hardware']}. "
-        "The comparison: study/README.md."
+        f"{header['settings']['schedule']['epochs']} epochs); {_cost(runs)}. The comparison: study/README.md."
     )
     text = path.read_text(encoding="utf-8")
     paragraph = re.compile(r"^Measured:.*?(?=\n\n|\n\"{3})", re.DOTALL | re.MULTILINE)
@@ -82,48 +93,51 @@ def _minutes(runs: list[Record]) -> float:
     return statistics.median(run.header["seconds"] for run in runs) / 60
 
 
-def _read(folder: Path) -> list[Record]:
+def _finals(folder: Path) -> list[Record]:
+    """Return the records of a network's final runs, which differ in their seeds alone."""
     records = []
-    for path in sorted(folder.rglob("*.jsonl")):
+    for path in sorted(folder.glob("seed-*.jsonl")):
         header, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         records.append(Record(header, lines))
+    for record in records[1:]:
+        first, other = (copy.deepcopy(one.header["settings"]) for one in (records[0], record))
+        first["runtime"]["seed"] = other["runtime"]["seed"] = None
+        if first != other:
+            sys.exit(f"{folder}: seeds {records[0].header['which']} and {record.header['which']} have other settings")
     return records
 
 
-def _by_config(records: Iterable[Record], which: str) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.header["which"].startswith(which):
-            found[record.header["config"]].append(record)
-    order = [config for study in STUDIES.values() for config in study.configs]
-    return {config: found[config] for config in order if config in found}
-
-
 def _results(finals: dict[str, list[Record]]) -> str:
+    first = next(iter(finals.values()))[0].header
     rows = [
         "| config | parameters | MACs | epochs | test top-1, % | of each seed | calibration error, % | a run |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for config, runs in finals.items():
-        header = runs[0].header
-        tests = [run.last("test") for run in runs]
-        accuracies = [test["accuracy/top1"] for test in tests]
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        header, tests = runs[0].header, [run.last("test") for run in runs]
+        mean = statistics.mean(test["accuracy/top1"] for test in tests)
+        low, high = accuracy_interval(round(mean / 100 * tests[0]["images"]), tests[0]["images"])
         calibration = statistics.mean(test["calibration_error"] for test in tests)
+        sizes = [f"{header[key] / 1e6:.{digits}f} M ({header[key] / first[key]:.2f})" for key, digits in SIZES.items()]
         rows.append(
-            f"| `{config}` | {header['parameters'] / 1e6:.2f} M | {header['macs'] / 1e6:.0f} M "
-            f"| {header['settings']['schedule']['epochs']} | **{statistics.mean(accuracies):.2f}**{spread} "
-            f"| {_accuracies(runs)} | {calibration:.1f} "
-            f"| {_minutes(runs):.0f} min, {header['hardware']} |"
+            f"| `{config}` | {' | '.join(sizes)} | {header['settings']['schedule']['epochs']} "
+            f"| {mean:.2f} ± {(high - low) / 2:.2f} | {_accuracies(runs)} | {calibration:.1f} | {_cost(runs)} |"
         )
     return "\n".join(rows)
 
 
-def _rates(tries: dict[str, list[Record]]) -> str:
-    rates = sorted({record.header["settings"]["optimizer"]["lr"] for runs in tries.values() for record in runs})
+def _cost(runs: list[Record]) -> str:
+    """Return how long a run took, and on what."""
+    header = runs[0].header
+    beside = f", {header['jobs']} runs at a time" if header["jobs"] > 1 else ""
+    changed = ", from changed code" if any(run.header["dirty"] for run in runs) else ""
+    return f"{_minutes(runs):.0f} min, {header['hardware']}{beside}{changed}"
+
+
+def _rates(tries: dict[str, dict[float, float]]) -> str:
+    rates = sorted({rate for accuracies in tries.values() for rate in accuracies})
     rows = [f"| config | {' | '.join(f'{rate:g}' for rate in rates)} |", f"|---{'|---' * len(rates)}|"]
-    for config, runs in tries.items():
-        found = {run.header["settings"]["optimizer"]["lr"]: run.last("val")["accuracy/top1"] for run in runs}
+    for config, found in tries.items():
         best = max(found.values())
         cells = [
             "–" if rate not in found else f"**{found[rate]:.2f}**" if found[rate] == best else f"{found[rate]:.2f}"

@@ -8,6 +8,7 @@ Runs go on where they were left, however they were stopped; finished ones stay. 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,12 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from plans import STUDIES, Study
-from record import is_recorded, write_record
+from record import differences, read_tries, write_record
 
 from t2t_vit.cli.arguments import expand
+from t2t_vit.config import load_experiment
 from t2t_vit.engine.checkpoint import CheckpointFolder
+from t2t_vit.errors import T2TViTError, TrainingError
 from t2t_vit.files import write_text
 from t2t_vit.weights.save import publish
 
@@ -58,6 +62,7 @@ def tune(study: str, only: Names = None, jobs: Jobs = 1, minutes: Minutes = None
     common = (
         f"data.val_fraction={plan.held_back}",
         f"schedule.epochs={plan.tuning_epochs}",
+        f"schedule.warmup_epochs={_short_warmup(plan)}",
         f"runtime.checkpoint_interval={plan.tuning_epochs}",
     )
     work = [
@@ -79,6 +84,8 @@ def train(
 ) -> None:
     """Train each network with each seed on all training images, and test it once, at the end."""
     plan = _plan(study)
+    for config in _chosen(plan, only):
+        _compare_rates(study, config, load_experiment(config, cfg_options or ()).optimizer.lr)
     work = [
         Job(f"{study}/{config}/seed-{seed}", config, ("runtime.validate=False", f"runtime.seed={seed}"), has_test=True)
         for seed in seeds or plan.seeds
@@ -107,6 +114,12 @@ def export(study: str, folder: Path) -> None:
         write_text(folder / f"{flat}.jsonl", record.read_text(encoding="utf-8"))
 
 
+def _short_warmup(plan: Study) -> int:
+    """Return the epochs of warm-up that are the same part of a try as of a final run, or one if that is less."""
+    schedule = load_experiment(plan.configs[0]).schedule
+    return min(schedule.warmup_epochs, max(1, round(schedule.warmup_epochs * plan.tuning_epochs / schedule.epochs)))
+
+
 def _plan(study: str) -> Study:
     if study not in STUDIES:
         raise typer.BadParameter(f"{study!r}; there are {', '.join(STUDIES)}", param_hint="STUDY")
@@ -122,23 +135,24 @@ def _chosen(plan: Study, only: list[str] | None) -> list[str]:
 
 def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple[str, ...]) -> None:
     """Run what is not done, `jobs` at a time; end with a status that says whether all is."""
-    todo = [job for job in work if not is_recorded(LOGS / f"{job.name}.jsonl")]
+    _check_settings(work, options)
+    todo = [job for job in work if not _record(job).is_file()]
     typer.echo(f"{len(work) - len(todo)} of {len(work)} runs are done")
     end = None if minutes is None else time.monotonic() + 60 * minutes
     failed, waiting, told = [], list(todo), time.monotonic()
     threads = max((os.cpu_count() or 1) // jobs, 1)
+    torch.set_num_threads(threads)  # tests are made here, while other runs train
     with _processes() as running:
         while waiting or running:
             for job, process in list(running.items()):
                 if process.poll() is None:
                     continue
                 del running[job]
-                if process.returncode == 0:
-                    figures = write_record(job.name, job.has_test, RUNS, LOGS)
-                    typer.echo(f"{job.name}: {figures}")
-                else:
+                try:
+                    typer.echo(f"{job.name}: {_finish(job, process.returncode, jobs)}")
+                except T2TViTError as error:
                     failed.append(job)
-                    typer.echo(f"{job.name}: status {process.returncode}, see {RUNS / job.name}.txt", err=True)
+                    typer.echo(f"{job.name}: {error}", err=True)
             while waiting and len(running) < jobs:
                 job = waiting.pop(0)
                 running[job] = _start(job, options, threads)
@@ -153,8 +167,38 @@ def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple
             time.sleep(0.5)
     if failed:
         raise typer.Exit(1)
-    if not all(is_recorded(LOGS / f"{job.name}.jsonl") for job in work):
+    if not all(_record(job).is_file() for job in work):
         raise typer.Exit(STILL_TO_DO)
+
+
+def _compare_rates(study: str, config: str, rate: float) -> None:
+    """Say so if a config's rate is not the best of those tried."""
+    tries = read_tries(LOGS / study / config)
+    best = [tried for tried, accuracy in tries.items() if accuracy == max(tries.values())]
+    if best and rate not in best:
+        told = " or ".join(f"{tried:g}" for tried in best)
+        typer.echo(f"warning: {config} has optimizer.lr={rate:g}; the best of those tried is {told}", err=True)
+
+
+def _record(job: Job) -> Path:
+    return LOGS / f"{job.name}.jsonl"
+
+
+def _check_settings(work: list[Job], options: tuple[str, ...]) -> None:
+    """Refuse what is there from runs with other settings: it is no part of this study."""
+    for job in work:
+        folder = RUNS / job.name
+        if _record(job).is_file():
+            settings = json.loads(_record(job).read_text(encoding="utf-8").splitlines()[0])["settings"]
+        elif (folder / "experiment.json").is_file():
+            settings = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+        else:
+            continue
+        other = differences(settings, load_experiment(job.config, (*job.options, *options)))
+        if other:
+            place = _record(job) if _record(job).is_file() else folder
+            typer.echo(f"error: {place} is of a run with other settings: {other}; take it away", err=True)
+            raise typer.Exit(1)
 
 
 @contextmanager
@@ -183,6 +227,13 @@ def _start(job: Job, options: tuple[str, ...], threads: int) -> subprocess.Popen
         return subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
+
+
+def _finish(job: Job, status: int, jobs: int) -> str:
+    """Write the record of a run that has ended; return its figures."""
+    if status != 0:
+        raise TrainingError(f"status {status}, see {RUNS / job.name}.txt")
+    return write_record(job.name, job.has_test, jobs, RUNS, LOGS)
 
 
 def _last_line(job: Job) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,9 @@ import torch
 from PIL import Image
 
 from t2t_vit import get_model
+from t2t_vit.config import load_experiment
+from t2t_vit.models.complexity import count_complexity
+from t2t_vit.run.network import new_network
 from t2t_vit.weights.load import read_checkpoint
 
 STUDY = Path(__file__).parents[2] / "study"
@@ -38,6 +43,8 @@ PAGE = """before
 old
 <!-- end of results of tiny -->
 between
+<!-- curves of tiny -->
+<!-- end of curves of tiny -->
 <!-- rates of tiny -->
 <!-- end of rates of tiny -->
 """
@@ -70,7 +77,7 @@ def records(study):
 
 
 def check_what_is_shipped(study, accuracy):
-    done = call(study, "ship.py", "tiny/t2t-vit-digits_demo/seed-1")
+    done = call(study, "ship.py", "tiny")
     assert done.returncode == 0, done.stderr
     shipped = study.parent / "src" / "t2t_vit" / "shipped"
     digest = hashlib.sha256((shipped / "t2t-vit-digits_demo.safetensors").read_bytes()).hexdigest()
@@ -84,23 +91,25 @@ def check_what_is_shipped(study, accuracy):
     assert "$" not in card
 
 
-def check_what_is_told(study, accuracy):
+def check_what_is_told(study, first, second):
     done = call(study, "report.py")
     assert done.returncode == 0, done.stderr
     page = (study / "README.md").read_text("utf-8")
     assert "old" not in page
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == 4
-    assert f"{accuracy:.2f}" in rows[0]
+    assert f"| {first:.2f}, {second:.2f} |" in rows[0]
+    assert "(1.00) |" in rows[0]
+    assert "2 runs at a time" in rows[0]
+    assert "](curves-tiny.png)" in page
     assert "**" in rows[2]
     assert (study / "curves-tiny.png").stat().st_size > 5000
     assert (study.parent / "README.md").read_text("utf-8") == "nothing is marked here\n"
     config = study.parent / "configs" / "t2t_vit" / "t2t-vit-digits_demo.py"
     told = config.read_text("utf-8")
     assert told.startswith('"""A network.\n\nMeasured: top-1 ')
-    assert f"{accuracy:.2f} % of 359 test images (seed 0, 1; the moving average after 2 epochs)" in " ".join(
-        told.split()
-    )
+    measured = f"top-1 {first:.2f}, {second:.2f} % of 359 test images (seed 0, 1; the moving average after 2 epochs)"
+    assert measured in " ".join(told.split())
     assert told.endswith('study/README.md.\n"""\n')
     call(study, "report.py")
     assert (study / "README.md").read_text("utf-8") == page
@@ -148,9 +157,15 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     assert {value.dtype for value in state.values()} == {torch.float16}
     assert len(list((study / "out").iterdir())) == 8
 
-    check_what_is_shipped(study, lines[-1]["accuracy/top1"])
+    other = call(study, "run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--cfg-options", *QUICK[:-2])
+    assert other.returncode == 1
+    assert "of a run with other settings: schedule.cooldown_epochs 0 (now" in other.stderr
+    warned = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "optimizer.lr=0.5")
+    assert "t2t-vit-digits_demo has optimizer.lr=0.5; the best of those tried is" in warned.stderr
 
-    check_what_is_told(study, lines[-1]["accuracy/top1"])
+    first, second = (found[f"tiny/t2t-vit-digits_demo/seed-{seed}.jsonl"][-1]["accuracy/top1"] for seed in (0, 1))
+    check_what_is_shipped(study, first)
+    check_what_is_told(study, first, second)
 
 
 def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
@@ -183,6 +198,31 @@ def test_a_run_that_fails_is_told_and_nothing_is_recorded(study):
     assert done.returncode == 1
     assert done.stderr.count("status 1, see") == 2
     assert not records(study)
+
+
+def test_networks_that_are_compared_are_alike_in_size():
+    plans = runpy.run_path(str(STUDY / "plans.py"))
+    for plan in plans["STUDIES"].values():
+        first, *others = (size_of(load_experiment(config)) for config in plan.configs)
+        for other in others:
+            assert other.num_parameters / first.num_parameters == pytest.approx(1, abs=0.1)
+            macs = (other.macs + other.attention_macs) / (first.macs + first.attention_macs)
+            assert macs == pytest.approx(1, abs=0.2)
+
+
+def size_of(experiment):
+    model = experiment.model
+    return count_complexity(new_network(experiment), (model.in_chans, *model.image_height_width))
+
+
+def test_networks_that_are_compared_have_one_recipe():
+    plans = runpy.run_path(str(STUDY / "plans.py"))
+    for plan in plans["STUDIES"].values():
+        first, *others = (load_experiment(config) for config in plan.configs)
+        for other in others:
+            for part in ("data", "preprocessing", "augmentation", "schedule", "ema", "runtime"):
+                assert getattr(other, part) == getattr(first, part)
+            assert dataclasses.replace(other.optimizer, lr=first.optimizer.lr) == first.optimizer
 
 
 def test_an_unknown_study_is_told(study):
@@ -233,8 +273,8 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
     [
         (("run.py", "train", "tiny", "--only", "vit-mini"), 2, "'vit-mini'; there are"),
         (("run.py", "export", "tiny", "out"), 1, "error: no final run of tiny is finished; train them first"),
-        (("ship.py", "tiny/t2t-vit-digits_demo/seed-0"), 2, "is no finished run"),
-        (("ship.py", "t2t-vit-digits_demo"), 2, "expected STUDY/CONFIG/seed-N"),
+        (("ship.py", "tiny"), 1, "error: tiny/t2t-vit-digits_demo/seed-0 is not finished"),
+        (("ship.py", "large"), 2, "'large'; there are tiny"),
         (("features.py", "t2t-vit-t-1", "pictures"), 1, "error: unknown model 't2t-vit-t-1'"),
     ],
 )
