@@ -21,8 +21,11 @@ import torch
 import typer
 from plans import STUDIES
 from record import calibration_error
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from t2t_vit import run
+from t2t_vit.config import Experiment, experiment_to_json, load_experiment
 from t2t_vit.engine.checkpoint import CheckpointFolder
 from t2t_vit.errors import T2TViTError
 from t2t_vit.evaluation.confidence import accuracy_interval
@@ -49,7 +52,7 @@ def main(study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}
     with tempfile.TemporaryDirectory() as scratch:
         published = publish(checkpoint, Path(scratch) / "weights.safetensors", half=True)
         evaluation = run.test(exact, published, keep_scores=True).evaluation
-        content = published.read_bytes()
+        content = _without_place(published, experiment, config)
     card = _card(study, config, header, evaluation, content)
     SHIPPED.mkdir(parents=True, exist_ok=True)
     write_text(SHIPPED / f"{config}.md", card)
@@ -59,6 +62,14 @@ def main(study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     write_text(SHIPPED / "SHA256SUMS", "".join(sums))
     print(f"{SHIPPED / config}.safetensors: top-1 {evaluation.metrics['accuracy/top1']:.2f} %")
+
+
+def _without_place(published: Path, experiment: Experiment, config: str) -> bytes:
+    """Return the file as it is to be shipped: where the images were on this machine is nobody's concern."""
+    settings = dataclasses.replace(experiment, data=load_experiment(config).data)
+    with safe_open(published, "pt") as file:
+        metadata = file.metadata() | {"experiment": experiment_to_json(settings)}
+    return save(load_file(published), metadata)
 
 
 def _card(study: str, config: str, header: dict[str, Any], evaluation: Any, content: bytes) -> str:
@@ -79,7 +90,7 @@ def _card(study: str, config: str, header: dict[str, Any], evaluation: Any, cont
         minutes=f"{header['seconds'] / 60:.0f}",
         hardware=header["hardware"],
         versions=", ".join(f"{name} {version}" for name, version in header["versions"].items()),
-        images=len(right),
+        images=f"{len(right):,}",
         top1=f"{100 * float(right.float().mean()):.2f}",
         low=f"{low:.2f}",
         high=f"{high:.2f}",

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +39,7 @@ def test_the_wheel_holds_configs_class_names_and_the_typing_marker(installed):
     assert len(configs) >= 4
     assert configs <= names
     assert {"t2t_vit/data/imagenet_classes.tsv", "t2t_vit/py.typed"} <= names
+    assert {f"t2t_vit/shipped/{path.name}" for path in (ROOT / "src/t2t_vit/shipped").iterdir()} <= names
     sources = {f"t2t_vit/{p.relative_to(ROOT / 'src/t2t_vit')}" for p in (ROOT / "src/t2t_vit").rglob("*.py")}
     assert sources <= names
 
@@ -74,3 +76,12 @@ def test_training_testing_and_predicting_by_name_work_in_an_empty_folder(install
     predicted = run(installed, tmp_path, "-c", code)
     assert predicted.returncode == 0, predicted.stderr
     assert predicted.stdout.strip() in set("0123456789")
+
+
+def test_the_model_that_comes_along_predicts_in_an_empty_folder(installed, tmp_path):
+    picture = tmp_path / "grey.png"
+    Image.new("RGB", (50, 40), "grey").save(picture)
+    code = f"import t2t_vit; print(t2t_vit.inference_model({str(picture)!r})['pred_class'])"
+    predicted = run(installed, tmp_path, "-c", code)
+    assert predicted.returncode == 0, predicted.stderr
+    assert predicted.stdout.strip() in predicted.stderr  # which names the classes

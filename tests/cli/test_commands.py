@@ -16,6 +16,7 @@ from PIL import Image
 
 import t2t_vit
 from t2t_vit.cli.arguments import expand
+from t2t_vit.hub import DEFAULT_MODEL
 from t2t_vit.models import variant_names
 
 COMMANDS = [
@@ -208,6 +209,22 @@ def test_predict_names_the_best_classes(command, trained, pictures):
     assert lines[0] == str(pictures / "val" / "cat" / "0.png")
     assert len(lines) == 2 * 3
     assert lines[1].split()[1:] in (["%", "cat"], ["%", "dog"], ["%", "owl"])
+
+
+def test_without_a_name_the_model_that_comes_along_predicts_and_says_so(command, pictures, tmp_path, caplog):
+    picture = pictures / "val" / "cat" / "0.png"
+    done = command("predict", picture)
+    assert done.status == 0
+    classes = t2t_vit.get_model(DEFAULT_MODEL, pretrained=True).classes
+    assert (
+        f"no model is named: this is {DEFAULT_MODEL}, which knows {len(classes)} classes: {classes[0]}" in caplog.text
+    )
+    assert {line.split("%  ")[1] for line in done.out.splitlines()[1:]} <= set(classes)
+
+    assert command("features", picture, "--out", tmp_path / "features.npz").status == 0
+    assert command("attention", picture, "--out", tmp_path / "attention.png").status == 0
+    assert command("download", DEFAULT_MODEL).out.strip().endswith(f"{DEFAULT_MODEL}.safetensors")
+    assert f"{DEFAULT_MODEL} config, weights that come along" in " ".join(command("models", DEFAULT_MODEL).out.split())
 
 
 def test_predict_writes_a_json_line_an_image(command, trained, pictures):

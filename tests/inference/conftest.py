@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from t2t_vit import T2TViT, get_model
 
@@ -45,3 +46,10 @@ def model(settings) -> T2TViT:
 def rgb() -> np.ndarray:
     """A picture (40, 60, 3) whose colours and directions all differ."""
     return fill["rgb_image"](1, 40, 60)
+
+
+@pytest.fixture
+def picture(rgb, tmp_path) -> Path:
+    path = tmp_path / "a picture.png"
+    Image.fromarray(rgb).save(path)
+    return path

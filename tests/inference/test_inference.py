@@ -24,13 +24,6 @@ def scores(prediction):
 
 
 @pytest.fixture
-def picture(rgb, tmp_path) -> Path:
-    path = tmp_path / "a picture.png"
-    Image.fromarray(rgb).save(path)
-    return path
-
-
-@pytest.fixture
 def expected(model, picture):
     return scores(inference_model(model, picture))
 

@@ -88,6 +88,8 @@ def check_what_is_shipped(study, accuracy):
     assert float(top1[2]) < float(top1[1]) < float(top1[3])
     assert digest in card
     assert "CC BY 4.0" in card
+    assert str(study.parent).encode() not in (shipped / "t2t-vit-digits_demo.safetensors").read_bytes()
+    assert read_checkpoint(shipped / "t2t-vit-digits_demo.safetensors").classes == tuple("0123456789")
     assert "$" not in card
 
 

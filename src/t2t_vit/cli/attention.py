@@ -10,8 +10,10 @@ import typer
 
 def attention(
     image: Annotated[str, typer.Argument(help="Path or URL of an image.")],
-    model: Annotated[str, typer.Option(help="Name of a model, or a config.")] = "t2t-vit-t-14_8xb64_in1k",
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the published ones.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model, or a config; default: the one that comes along.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the model's own.")] = None,
     method: Annotated[
         Literal["last", "rollout"], typer.Option(help="Of the last layer, or rolled out through all.")
     ] = "rollout",

@@ -10,8 +10,10 @@ import typer
 
 def features(
     images: Annotated[list[str], typer.Argument(help="Paths, URLs or folders of images.")],
-    model: Annotated[str, typer.Option(help="Name of a model, or a config.")] = "t2t-vit-t-14_8xb64_in1k",
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the published ones.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model, or a config; default: the one that comes along.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the model's own.")] = None,
     out: Annotated[Path, typer.Option(help="The file: .npz with the arrays `names` and `features`.")] = Path(
         "features.npz"
     ),

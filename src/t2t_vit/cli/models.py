@@ -13,6 +13,7 @@ def models(
     """List the names that every command and `get_model` take."""
     from t2t_vit.config import shipped_configs
     from t2t_vit.hub import list_models
+    from t2t_vit.hub.shipped import shipped_models
     from t2t_vit.model_index import registered
     from t2t_vit.weights.catalogue import CATALOGUE
 
@@ -23,6 +24,7 @@ def models(
         kinds = [
             *(["published weights"] if weights is not None else []),
             *(["config"] if name in shipped_configs() else []),
+            *(["weights that come along"] if name in shipped_models() else []),
             *(["registered"] if name in registered() else []),
         ]
         quoted = f"  top-1 {weights.top1:.2f} % quoted, {weights.licence}" if weights is not None else ""

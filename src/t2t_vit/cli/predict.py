@@ -10,8 +10,10 @@ import typer
 
 def predict(
     images: Annotated[list[str], typer.Argument(help="Paths, URLs or folders of images.")],
-    model: Annotated[str, typer.Option(help="Name of a model, or a config.")] = "t2t-vit-t-14_8xb64_in1k",
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the published ones.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model, or a config; default: the one that comes along.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the model's own.")] = None,
     classes: Annotated[Path | None, typer.Option(help="File with the name of a class a line.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute; auto: a GPU if there is one.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,

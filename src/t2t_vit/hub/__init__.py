@@ -5,14 +5,17 @@ from __future__ import annotations
 from t2t_vit.hub.build import build_model, load_model, preprocessing_of
 from t2t_vit.hub.get_model import get_model
 from t2t_vit.hub.names import find_experiment, list_models
-from t2t_vit.hub.published import weights_file
+from t2t_vit.hub.published import model_of, weights_file
+from t2t_vit.hub.shipped import DEFAULT_MODEL
 
 __all__ = [
+    "DEFAULT_MODEL",
     "build_model",
     "find_experiment",
     "get_model",
     "list_models",
     "load_model",
+    "model_of",
     "preprocessing_of",
     "weights_file",
 ]

@@ -224,7 +224,7 @@ def _say(checkpoint: Checkpoint, report: LoadReport) -> None:
     _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", checkpoint.path, report)
 
 
-def _stored_experiment(checkpoint: Checkpoint) -> Experiment | None:
+def stored_experiment(checkpoint: Checkpoint) -> Experiment | None:
     """Return the settings of the run that wrote `checkpoint`, None if it does not tell.
 
     Others may call something else `experiment`; whether settings are damaged is for those to say who go on with a run.
@@ -238,7 +238,7 @@ def _stored_experiment(checkpoint: Checkpoint) -> Experiment | None:
 
 def _grid_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Return the token grid that the position table of `checkpoint` was made for, None if it does not tell."""
-    stored = _stored_experiment(checkpoint)
+    stored = stored_experiment(checkpoint)
     if stored is None:
         return None
     try:
@@ -250,7 +250,7 @@ def _grid_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
 
 def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:
     """Say so if the weights were trained on images that were prepared in another way."""
-    stored = _stored_experiment(checkpoint)
+    stored = stored_experiment(checkpoint)
     if stored is not None and stored.preprocessing != experiment.preprocessing:
         _log.warning(
             "%s was trained with %s and here it is %s; its run's experiment.json has the right one",

@@ -38,7 +38,8 @@ def get_model(
 
     Args:
         model: A name of `list_models()`, the path of a config, or an `Experiment`.
-        pretrained: True: the published weights of this model. A path, a URL, or a name with published weights: those.
+        pretrained: True: the weights of this model that are published, or come with the package. A path, a URL, or a
+            name with such weights: those.
         device: Where the model goes; `auto` is a GPU if there is one, None the CPU.
         device_map: None; these models are small enough for one device.
         offload_folder: None, for the same reason.

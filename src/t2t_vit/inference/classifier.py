@@ -10,17 +10,18 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, overload
+from typing import Any, Literal, TypedDict, cast, overload
 
 import numpy as np
 import torch
 from PIL import Image
 
-from t2t_vit.config import Experiment
+from t2t_vit.config import Experiment, shipped_configs
 from t2t_vit.data.class_names import imagenet_classes, read_class_file
 from t2t_vit.data.decode import ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
-from t2t_vit.errors import ConfigError
+from t2t_vit.data.url import is_url
+from t2t_vit.errors import ConfigError, UnknownModelError, nearest
 from t2t_vit.hub import list_models
 from t2t_vit.inference.drawing import Drawing
 from t2t_vit.inference.image_model import ImageModel
@@ -65,7 +66,8 @@ class ImageClassificationInferencer:
         inferencer(["bird.jpg", "cat.jpg"], batch_size=2)[1]["pred_class"]
 
     Args:
-        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already.
+        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already. None:
+            `DEFAULT_MODEL`, which comes with this package, or what the file `pretrained` says that it is of.
         pretrained: As in `get_model`; of no concern for a model that is there already.
         device: Where to compute; None: where the model is.
         classes: Names of the classes, or a file with one a line; None: those that the model was trained with,
@@ -81,7 +83,7 @@ class ImageClassificationInferencer:
 
     def __init__(
         self,
-        model: str | Path | Experiment | T2TViT,
+        model: str | Path | Experiment | T2TViT | None = None,
         pretrained: bool | str | Path | None = True,
         device: str | torch.device | None = None,
         classes: Sequence[str] | str | Path | None = None,
@@ -234,11 +236,16 @@ class ImageClassificationInferencer:
         )
 
 
-def inference_model(model: str | Path | Experiment | T2TViT, *args: Any, **kwargs: Any) -> Any:
+def inference_model(
+    model: str | Path | Experiment | T2TViT | ImageInput | Sequence[ImageInput] | None = None, *args: Any, **kwargs: Any
+) -> Any:
     """Return the prediction for one image, or a list of them for a folder or a list of images.
 
+        inference_model("t2t-vit-t-14_8xb64_in1k", "bird.jpg")["pred_class"]
+        inference_model("bird.jpg")["pred_class"]                                # by the model that comes along
+
     Args:
-        model: As in `ImageClassificationInferencer`.
+        model: As in `ImageClassificationInferencer`. It may be left out, also where the image has no name.
         args: Arguments of its call; the first is the image, `inputs`.
         kwargs: Arguments of `ImageClassificationInferencer` and of its call.
 
@@ -247,16 +254,36 @@ def inference_model(model: str | Path | Experiment | T2TViT, *args: Any, **kwarg
 
     Raises:
         ConfigError: There is no image, or an argument too many.
+        UnknownModelError: A name is given alone, and is neither a model's nor an image's.
         T2TViTError: What `ImageClassificationInferencer` raises.
     """
+    if not args and "inputs" not in kwargs and model is not None and not _is_model(model):
+        model, args = None, (model,)
+    named = cast("str | Path | Experiment | T2TViT | None", model)
     signature = inspect.signature(ImageClassificationInferencer.__call__)
     call = {name: kwargs.pop(name) for name in list(signature.parameters)[1:] if name in kwargs}
     try:
         inputs = signature.bind(None, *args, **call).arguments["inputs"]
     except TypeError as error:
         raise ConfigError(f"inference_model: {error}; expected inference_model(model, image, ...)") from None
-    predictions = ImageClassificationInferencer(model, **kwargs)(*args, **call)
+    predictions = ImageClassificationInferencer(named, **kwargs)(*args, **call)
     return predictions if is_many(inputs) else predictions[0]
+
+
+def _is_model(value: object) -> bool:
+    """Whether `value` is a model, and not an image.
+
+    Raises:
+        UnknownModelError: It is a name of neither.
+    """
+    if not isinstance(value, str | Path):
+        return isinstance(value, Experiment | T2TViT)
+    names = {*list_models(), *shipped_configs()}
+    if Path(value).suffix in (".py", ".json") or str(value) in names:
+        return True
+    if Path(value).suffix or is_url(value) or Path(value).exists():
+        return False
+    raise UnknownModelError(f"{str(value)!r} is neither a model nor an image file.{nearest(str(value), names)}")
 
 
 def _data_sample(prediction: Prediction, img_shape: tuple[int, int]) -> DataSample:

@@ -30,7 +30,8 @@ class FeatureExtractor:
         extractor("bird.jpg")[0][1].shape                                            # (384, 14, 14)
 
     Args:
-        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already.
+        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already. None:
+            `DEFAULT_MODEL`, which comes with this package, or what the file `pretrained` says that it is of.
         pretrained: As in `get_model`; of no concern for a model that is there already.
         device: Where to compute; None: where the model is.
         kwargs: More arguments of `get_model`: `out_type` and `out_indices` say which features.
@@ -44,7 +45,7 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        model: str | Path | Experiment | T2TViT,
+        model: str | Path | Experiment | T2TViT | None = None,
         pretrained: bool | str | Path | None = True,
         device: str | torch.device | None = None,
         **kwargs: Any,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -15,16 +16,21 @@ from t2t_vit.data.decode import ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.device import find_device
 from t2t_vit.errors import ConfigError
-from t2t_vit.hub import get_model, preprocessing_of
+from t2t_vit.hub import DEFAULT_MODEL, get_model, model_of, preprocessing_of
 from t2t_vit.inference.inputs import ImageInput, load_image
 from t2t_vit.models import T2TViT
+
+_log = logging.getLogger(__name__)
+
+_MOST_LISTED = 12
 
 
 class ImageModel:
     """A model in eval mode, on its device, that is given images.
 
     Args:
-        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already.
+        model: A name, a config, an `Experiment` (all as in `get_model`), or a model that is there already. None:
+            `DEFAULT_MODEL`, which comes with this package, or what the file `pretrained` says that it is of.
         pretrained: As in `get_model`; of no concern for a model that is there already.
         device: Where to compute; None: where the model is.
         kwargs: More arguments of `get_model`.
@@ -40,11 +46,16 @@ class ImageModel:
 
     def __init__(
         self,
-        model: str | Path | Experiment | T2TViT,
+        model: str | Path | Experiment | T2TViT | None,
         pretrained: bool | str | Path | None,
         device: str | torch.device | None,
         **kwargs: Any,
     ) -> None:
+        is_default = model is None and isinstance(pretrained, bool | None)
+        if is_default:
+            model = DEFAULT_MODEL
+        elif model is None:
+            model = model_of(cast("str | Path", pretrained), kwargs.get("url_mapping"))
         if isinstance(model, T2TViT):
             if kwargs or not isinstance(pretrained, bool | None):
                 given = ", ".join(kwargs) or f"pretrained={str(pretrained)!r}"
@@ -52,6 +63,8 @@ class ImageModel:
             self.network = model.eval() if device is None else model.to(find_device(device)).eval()
         else:
             self.network = get_model(model, pretrained, device, **kwargs)
+        if is_default:
+            _log.warning("no model is named: this is %s%s", DEFAULT_MODEL, _listed(self.network.classes))
         self.preprocess = Preprocess(**(self.network.preprocessing or _default_preprocessing(self.network)))
 
     def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr", mode: Mode | None = None) -> Image.Image:
@@ -84,6 +97,13 @@ class ImageModel:
         while batch := list(islice(images, batch_size)):
             x = torch.stack([self.preprocess(image) for image in batch])  # (B, C, H, W)
             yield batch, x.to(anchor.device, anchor.dtype)
+
+
+def _listed(classes: Sequence[str] | None) -> str:
+    if classes is None:  # it has another head than it came with
+        return ""
+    names = classes if len(classes) <= _MOST_LISTED else [*classes[: _MOST_LISTED - 1], "…"]
+    return f", which knows {len(classes)} classes: {', '.join(names)}"
 
 
 def _default_preprocessing(model: T2TViT) -> dict[str, Any]:

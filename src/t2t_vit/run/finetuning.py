@@ -23,6 +23,7 @@ from t2t_vit.errors import ConfigError, DatasetError, DownloadError
 from t2t_vit.hub import build_model, find_experiment, weights_file
 from t2t_vit.hub.names import published_experiment
 from t2t_vit.hub.published import published_weights
+from t2t_vit.hub.shipped import shipped_models
 from t2t_vit.models import variant_names
 from t2t_vit.run.images import open_images
 from t2t_vit.weights.catalogue import find_weights
@@ -246,7 +247,8 @@ def _starting_point(model: str, pretrained: str | None, from_scratch: bool) -> t
     if entry is not None and model in variant_names() and entry.model == model:
         experiment = published_experiment(entry)  # an architecture has no preprocessing of its own, its weights have
     # Relative to where one stands now, a path means something else when the run goes on from another place.
-    kept = location if entry is not None or "://" in location else str(file.absolute())
+    is_name = entry is not None or location in shipped_models()
+    kept = location if is_name or "://" in location else str(file.absolute())
     network = dataclasses.replace(experiment.model, pretrained=kept)
     return dataclasses.replace(experiment, model=network), f"weights to begin with: {location}"
 
