@@ -3,7 +3,7 @@
     python study/report.py
 
 What stands between two marks, `<!-- NAME -->` and `<!-- end of NAME -->`, in README.md and study/README.md is replaced,
-and so is what a config says after "Measured:".
+and so is what a config says after "Hardware:".
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ def _tell_in_config(path: Path, runs: list[Record]) -> None:
     header, images = runs[0].header, runs[0].last("test")["images"]
     seeds = ", ".join(str(run.header["settings"]["runtime"]["seed"]) for run in runs)
     told = (
-        f"Measured: top-1 {_accuracies(runs)} % of {images:,} test images (seed {seeds}; the moving average after "
-        f"{header['settings']['schedule']['epochs']} epochs); {_cost(runs)}. The comparison: study/README.md."
+        f"Hardware: {_cost(runs)}. Measured: top-1 {_accuracies(runs)} % of {images:,} test images (seed {seeds}; the "
+        f"moving average after {header['settings']['schedule']['epochs']} epochs). The comparison: study/README.md."
     )
     text = path.read_text(encoding="utf-8")
-    paragraph = re.compile(r"^Measured:.*?(?=\n\n|\n\"{3})", re.DOTALL | re.MULTILINE)
+    paragraph = re.compile(r"^Hardware:.*?(?=\n\n|\n\"{3})", re.DOTALL | re.MULTILINE)
     write_text(path, paragraph.sub(lambda _: textwrap.fill(told, _WIDTH), text, count=1))
 
 

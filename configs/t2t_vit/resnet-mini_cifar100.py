@@ -5,7 +5,7 @@
 A ResNet divides each side by 32: images are enlarged to 64 pixels, so that 2 × 2 places are left, and the first layer,
 7 × 7 with a stride of 2, is what 3 or 4 pixels without one are to the image as it is. Fresh weights are timm's.
 
-Measured: nothing yet; meant for two CPU cores.
+Hardware: two CPU cores. Measured: nothing yet.
 """
 
 import dataclasses

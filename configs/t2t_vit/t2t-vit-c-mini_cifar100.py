@@ -2,7 +2,7 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-c-mini_cifar100.py
 
-Measured: nothing yet; meant for two CPU cores.
+Hardware: two CPU cores. Measured: nothing yet.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@
 
 Images and their augmentation are on the GPU; the network is compiled and computes in bfloat16.
 
-Measured: nothing yet; meant for one large GPU.
+Hardware: one large GPU. Measured: nothing yet.
 """
 
 from t2t_vit.config import (

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/t2t_vit/vit-mini_fashion-mnist.py
 
-Measured: nothing yet; meant for two CPU cores.
+Hardware: two CPU cores. Measured: nothing yet.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/t2t_vit/vit-small_cifar100.py
 
-Measured: nothing yet; meant for one large GPU.
+Hardware: one large GPU. Measured: nothing yet.
 """
 
 import dataclasses

@@ -62,7 +62,7 @@ def study(tmp_path):
     configs = tmp_path / "configs" / "t2t_vit"
     configs.mkdir(parents=True)
     for name in ("t2t-vit-digits_demo", "vit-mini_fashion-mnist"):
-        (configs / f"{name}.py").write_text('"""A network.\n\nMeasured: nothing yet.\n"""\n', "utf-8")
+        (configs / f"{name}.py").write_text('"""A network.\n\nHardware: two CPU cores.\n"""\n', "utf-8")
     return folder
 
 
@@ -109,7 +109,7 @@ def check_what_is_told(study, first, second):
     assert (study.parent / "README.md").read_text("utf-8") == "nothing is marked here\n"
     config = study.parent / "configs" / "t2t_vit" / "t2t-vit-digits_demo.py"
     told = config.read_text("utf-8")
-    assert told.startswith('"""A network.\n\nMeasured: top-1 ')
+    assert told.startswith('"""A network.\n\nHardware: ')
     measured = f"top-1 {first:.2f}, {second:.2f} % of 359 test images (seed 0, 1; the moving average after 2 epochs)"
     assert measured in " ".join(told.split())
     assert told.endswith('study/README.md.\n"""\n')
@@ -161,7 +161,7 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
 
     other = call(study, "run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--cfg-options", *QUICK[:-2])
     assert other.returncode == 1
-    assert "of a run with other settings: schedule.cooldown_epochs 0 (now" in other.stderr
+    assert "of a run with other settings: runtime.device 'cpu' (now 'auto')" in other.stderr
     warned = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "optimizer.lr=0.5")
     assert "t2t-vit-digits_demo has optimizer.lr=0.5; the best of those tried is" in warned.stderr
 
