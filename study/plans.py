@@ -56,6 +56,15 @@ STUDIES = {
         seeds=(0, 1),
         images=CIFAR100,
     ),
+    # The first of "cifar100" for three times as long, to be shipped.
+    "cifar100-60e": Study(
+        configs=("t2t-vit-mini_cifar100-60e",),
+        rates=(5e-4, 1e-3, 2e-3),
+        tuning_epochs=3,
+        held_back=1 / 10,
+        seeds=(0,),
+        images=CIFAR100,
+    ),
     # For one large GPU.
     "cifar100-small": Study(
         configs=("t2t-vit-small_cifar100", "t2t-vit-c-small_cifar100", "vit-small_cifar100", "resnet-small_cifar100"),
