@@ -10,7 +10,8 @@ class Study:
     """One comparison.
 
     Attributes:
-        configs: Shipped configs, the T2T-ViT first; they differ in the network and its chosen learning rate alone.
+        configs: Shipped configs, the T2T-ViT first; they differ in the network, the weights that it begins with, and its
+            chosen learning rate alone.
         rates: Learning rates that each is tried with.
         tuning_epochs: Epochs of such a try.
         held_back: Part of the training images to choose by: 5,000 of them.
@@ -33,6 +34,10 @@ CIFAR100 = """\
 [CIFAR-100](https://www.cs.toronto.edu/~kriz/cifar.html) (Krizhevsky, 2009): 50,000 training and 10,000 test photographs
 of 32 × 32 pixels. It is published without a licence, to be cited when it is used; the photographs were found on the
 web, and their rights are with whoever took them."""
+
+SIGNS = """\
+[Sign Language Digits](https://github.com/ardamavi/Sign-Language-Digits-Dataset) (Turkey Ankara Ayrancı Anadolu High
+School): 1,640 training and 422 test photographs of hands, 64 × 64 pixels; its licence is Apache-2.0."""
 
 STUDIES = {
     "fashion-mnist": Study(
@@ -64,6 +69,15 @@ STUDIES = {
         held_back=1 / 10,
         seeds=(0,),
         images=CIFAR100,
+    ),
+    # What the shipped model brings along for other pictures.
+    "signs": Study(
+        configs=("t2t-vit-mini_signs", "t2t-vit-mini_signs-scratch"),
+        rates=(5e-4, 1e-3, 2e-3),
+        tuning_epochs=40,
+        held_back=1 / 5,
+        seeds=(0, 1, 2),
+        images=SIGNS,
     ),
     # For one large GPU.
     "cifar100-small": Study(

@@ -60,6 +60,9 @@ def main() -> None:
                 _tell_in_config(CONFIGS / f"{config}.py", runs)
         if tries:
             texts[f"rates of {study}"] = _rates(tries)
+        features = LOGS / study / "features.jsonl"
+        if features.is_file():
+            texts[f"features of {study}"] = _features(_lines(features))
     placed = set()
     for page in PAGES:
         content = page.read_text(encoding="utf-8")
@@ -97,7 +100,7 @@ def _finals(folder: Path) -> list[Record]:
     """Return the records of a network's final runs, which differ in their seeds alone."""
     records = []
     for path in sorted(folder.glob("seed-*.jsonl")):
-        header, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        header, *lines = _lines(path)
         records.append(Record(header, lines))
     for record in records[1:]:
         first, other = (copy.deepcopy(one.header["settings"]) for one in (records[0], record))
@@ -105,6 +108,10 @@ def _finals(folder: Path) -> list[Record]:
         if first != other:
             sys.exit(f"{folder}: seeds {records[0].header['which']} and {record.header['which']} have other settings")
     return records
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _results(finals: dict[str, list[Record]]) -> str:
@@ -144,6 +151,15 @@ def _rates(tries: dict[str, dict[float, float]]) -> str:
             for rate in rates
         ]
         rows.append(f"| `{config}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _features(lines: list[dict[str, Any]]) -> str:
+    kinds, classifiers = (list(dict.fromkeys(line[key] for line in lines)) for key in ("kind", "classifier"))
+    rows = [f"| | {' | '.join(classifiers)} |", f"|---{'|---' * len(classifiers)}|"]
+    for kind in kinds:
+        cells = [f"{line['accuracy/top1']:.2f} ({line['setting']:g})" for line in lines if line["kind"] == kind]
+        rows.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

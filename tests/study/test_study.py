@@ -264,7 +264,10 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
-    assert [line["classifier"] for line in lines] == ["nearest neighbours", "linear"]
+    assert [(line["kind"], line["classifier"]) for line in lines] == [
+        ("features", "nearest neighbours"), ("features", "linear"),
+        ("pixels", "nearest neighbours"), ("pixels", "linear"),
+    ]  # fmt: skip
     for line in lines:
         assert 55 <= line["accuracy/top1"] <= 95  # two classes are the same noise: 75 % on average
         assert f"{line['accuracy/top1']:.2f} % of 40" in done.stdout

@@ -1,0 +1,25 @@
+"""The shipped model fine-tuned on Sign Language Digits: 1,640 photographs of hands to train on and 422 to test with.
+
+    python tools/train.py configs/t2t_vit/t2t-vit-mini_signs.py
+
+Hardware: two CPU cores. Measured: nothing yet.
+
+Where the pictures are from and how they lie: t2t-vit-signs_scratch.py, whose augmentation this is, too.
+"""
+
+import dataclasses
+
+from t2t_vit.config import load_experiment
+
+base = load_experiment("t2t-vit-mini_cifar100-60e")
+signs = load_experiment("t2t-vit-signs_scratch")
+experiment = dataclasses.replace(
+    base,
+    model=dataclasses.replace(base.model, num_classes=10, pretrained="t2t-vit-mini_cifar100-60e"),
+    data=dataclasses.replace(signs.data, num_workers=0, in_memory=True),
+    augmentation=signs.augmentation,
+    optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
+    schedule=dataclasses.replace(base.schedule, epochs=40, warmup_epochs=2),
+    ema=dataclasses.replace(base.ema, decay=0.99),
+    runtime=dataclasses.replace(base.runtime, log_interval=51, checkpoint_interval=20),
+)
