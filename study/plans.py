@@ -10,8 +10,8 @@ class Study:
     """One comparison.
 
     Attributes:
-        configs: Shipped configs, the T2T-ViT first; they differ in the network, the weights that it begins with, and its
-            chosen learning rate alone.
+        configs: Shipped configs, the T2T-ViT first; they differ in the network, the weights that it begins with,
+            and its chosen learning rate alone.
         rates: Learning rates that each is tried with.
         tuning_epochs: Epochs of such a try.
         held_back: Part of the training images to choose by: 5,000 of them.
