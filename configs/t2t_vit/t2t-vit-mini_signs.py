@@ -11,11 +11,11 @@ import dataclasses
 
 from t2t_vit.config import load_experiment
 
-base = load_experiment("t2t-vit-mini_cifar100-60e")
+base = load_experiment("t2t-vit-mini_cifar100-45e")
 signs = load_experiment("t2t-vit-signs_scratch")
 experiment = dataclasses.replace(
     base,
-    model=dataclasses.replace(base.model, num_classes=10, pretrained="t2t-vit-mini_cifar100-60e"),
+    model=dataclasses.replace(base.model, num_classes=10, pretrained="t2t-vit-mini_cifar100-45e"),
     data=dataclasses.replace(signs.data, num_workers=0, in_memory=True),
     augmentation=signs.augmentation,
     optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
