@@ -192,6 +192,21 @@ def test_a_published_file_is_named_by_its_hash_and_has_the_average_only(training
     assert publish(source, tmp_path / "out" / "digits.pth") == named
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ('{"data": {"root": "/home/ann/pictures", "batch_size": 4}}', '{"data": {"batch_size": 4}}'),
+        ('{"data": {}}', '{"data": {}}'),
+        ("[1]", "[1]"),
+        ("no JSON", "no JSON"),
+    ],
+)
+def test_where_images_were_is_not_published(settings, expected, tmp_path):
+    torch.save({"state_dict": state_dict(), "experiment": settings}, tmp_path / "in.pth")
+    named = publish(tmp_path / "in.pth", tmp_path / "out.safetensors")
+    assert read_checkpoint(named).meta["experiment"] == expected
+
+
 @pytest.mark.parametrize(("name", "to"), [("a.safetensors", None), ("a.pth", "mmpretrain"), ("a.pth.tar", None)])
 def test_every_layout_can_be_published(name, to, training_checkpoint, tmp_path):
     named = publish(training_checkpoint[0], tmp_path / name, to)

@@ -66,6 +66,8 @@ def publish(
 ) -> Path:
     """Write the weights of `source` to hand them on, under a name that ends in the first digits of the file's SHA-256.
 
+    This package's settings go with them, but for the folder that the images were in (`data.root`).
+
     Args:
         source: A checkpoint of any layout that `read_checkpoint` knows.
         target: The new file; `model.pth` becomes `model-1a2b3c4d.pth`.
@@ -83,7 +85,7 @@ def publish(
     target = Path(target)
     to = to or ("safetensors" if target.suffix == ".safetensors" else "official")
     suffix = _suffix(target, to)
-    checkpoint = read_checkpoint(source)
+    checkpoint = _without_place(read_checkpoint(source))
     content = _packed(_halved(checkpoint, weights) if half else checkpoint, weights, to)
     digest = hashlib.sha256(content).hexdigest()
     named = target.with_name(f"{target.name.removesuffix(suffix)}-{digest[:8]}{suffix}")
@@ -99,6 +101,16 @@ def _suffix(target: Path, to: str) -> str:
     if suffix is None:
         raise ConfigError(f"{target} does not end in {' or '.join(_SUFFIXES[to])}, as a file of {to} weights does.")
     return suffix
+
+
+def _without_place(checkpoint: Checkpoint) -> Checkpoint:
+    """Return `checkpoint` without the folder of its images: it says something of a machine, and nothing of a model."""
+    try:
+        settings = json.loads(str(checkpoint.meta["experiment"]))
+        settings["data"].pop("root", None)
+    except (KeyError, TypeError, ValueError, AttributeError):  # none, or not ours
+        return checkpoint
+    return dataclasses.replace(checkpoint, meta={**checkpoint.meta, "experiment": json.dumps(settings)})
 
 
 def _halved(checkpoint: Checkpoint, weights: str) -> Checkpoint:
