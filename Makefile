@@ -1,4 +1,4 @@
-# make demo       train, test and predict on real images, within minutes
+# make demo       predict photographs, then train and test on real images, within minutes
 # make test       the tests that fit into six minutes
 # make test-all   all of them
 # make check      lint, format, types, imports

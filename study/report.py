@@ -2,8 +2,8 @@
 
     python study/report.py
 
-What stands between two marks, `<!-- NAME -->` and `<!-- end of NAME -->`, in README.md and study/README.md is replaced,
-and so is what a config says after "Hardware:".
+What stands between two marks, `<!-- NAME -->` and `<!-- end of NAME -->`, in README.md, study/README.md and the cards
+of shipped models is replaced, and so is what a config says after "Hardware:".
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from t2t_vit.files import write_text
 
 STUDY = Path(__file__).parent
 LOGS = STUDY / "logs"
-PAGES = (STUDY / "README.md", STUDY.parent / "README.md")
+PAGES = (
+    STUDY / "README.md",
+    STUDY.parent / "README.md",
+    *sorted((STUDY.parent / "src" / "t2t_vit" / "shipped").glob("*.md")),
+)
 CONFIGS = STUDY.parent / "configs" / "t2t_vit"
 SIZES = {"parameters": 2, "macs": 0}  # and how many digits are told of each
 _WIDTH = 120
@@ -63,6 +67,9 @@ def main() -> None:
         features = LOGS / study / "features.jsonl"
         if features.is_file():
             texts[f"features of {study}"] = _features(_lines(features))
+    photographs = LOGS / "photographs.jsonl"
+    if photographs.is_file():
+        texts["photographs"] = _photographs(_lines(photographs))
     placed = set()
     for page in PAGES:
         content = page.read_text(encoding="utf-8")
@@ -160,6 +167,18 @@ def _features(lines: list[dict[str, Any]]) -> str:
     for kind in kinds:
         cells = [f"{line['accuracy/top1']:.2f} ({line['setting']:g})" for line in lines if line["kind"] == kind]
         rows.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _photographs(lines: list[dict[str, Any]]) -> str:
+    rows = ["| what it shows | file | among the classes | three best of the model |", "|---|---|---|---|"]
+    for line in lines:
+        best = ", ".join(f"{name} {score:.1f} %" for name, score in line["best"])
+        is_right = line["best"][0][0] in line["names"]
+        rows.append(
+            f"| {line['seen']} | `{line['picture']}` | {', '.join(line['names']) or '–'} "
+            f"| {f'**{best}**' if is_right else best} |"
+        )
     return "\n".join(rows)
 
 

@@ -1,10 +1,11 @@
-"""`t2t-vit demo`: train, test and predict on real images, within minutes and without a download."""
+"""`t2t-vit demo`: predict, train and test on real images, within minutes and without a download."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -22,23 +23,28 @@ def demo(
         "work_dirs/demo"
     ),
 ) -> None:
-    """Train a small T2T-ViT on handwritten digits, test it, predict with it, and draw what came of it."""
+    """Predict photographs; then train a small T2T-ViT on handwritten digits, test it, and draw what came of it."""
+    from t2t_vit.cli.predict import predict
     from t2t_vit.cli.test import test
     from t2t_vit.cli.train import train
     from t2t_vit.run import open_images, stored_experiment
 
     _clear(work_dir)
+    photographs = [str(files("sklearn.datasets") / "images" / name) for name in ("flower.jpg", "china.jpg")]
+    typer.echo(f"1. what is in photographs:  t2t-vit predict {' '.join(photographs)}")
+    predict(photographs, top=3, show_dir=work_dir / "photographs")
+
     begin = time.monotonic()
-    typer.echo(f"1. train on handwritten digits:  t2t-vit train {_CONFIG} --work-dir {work_dir}")
+    typer.echo(f"\n2. train on handwritten digits:  t2t-vit train {_CONFIG} --work-dir {work_dir}")
     train(_CONFIG, work_dir=work_dir)
     trained = time.monotonic() - begin
 
     # The last and not the best checkpoint: that one was chosen on the very pictures that it would be tested on.
     checkpoint = work_dir / (work_dir / "last_checkpoint").read_text(encoding="utf-8")
-    typer.echo(f"\n2. test on the pictures that were held out:  t2t-vit test {_CONFIG} {checkpoint}")
+    typer.echo(f"\n3. test on the pictures that were held out:  t2t-vit test {_CONFIG} {checkpoint}")
     test(_CONFIG, str(checkpoint), work_dir=work_dir)
 
-    typer.echo("\n3. predict some of them from files")
+    typer.echo("\n4. predict some of them from files")
     images = open_images(stored_experiment(work_dir).data, "val")
     folder = work_dir / "held_out"
     folder.mkdir(exist_ok=True)
@@ -46,8 +52,8 @@ def demo(
         images.load(index, "L").save(folder / f"{index:03d}_a_{images.classes[images.labels[index]]}.png")
     right, total = _predict(folder, checkpoint)
 
-    typer.echo("\n4. draw what came of it")
-    pictures = _draw(work_dir, checkpoint)
+    typer.echo("\n5. draw what came of it")
+    pictures = [*sorted((work_dir / "photographs").iterdir()), *_draw(work_dir, checkpoint)]
 
     metrics = json.loads((work_dir / "test_metrics.json").read_text(encoding="utf-8"))
     typer.echo(
@@ -79,15 +85,15 @@ def _predict(folder: Path, checkpoint: Path) -> tuple[int, int]:
     """Predict every file of `folder`, whose names end in the true digit; return how many are right, of how many."""
     from t2t_vit.inference import ImageClassificationInferencer
 
-    files = sorted(folder.glob("*.png"))
-    predictions = ImageClassificationInferencer(_CONFIG, checkpoint)(files)
+    pictures = sorted(folder.glob("*.png"))
+    predictions = ImageClassificationInferencer(_CONFIG, checkpoint)(pictures)
     right = 0
-    for file, prediction in zip(files, predictions, strict=True):
+    for file, prediction in zip(pictures, predictions, strict=True):
         is_right = prediction["pred_class"] == file.stem[-1]
         right += is_right
         mark = "" if is_right else f"   wrong, it is a {file.stem[-1]}"
         typer.echo(f"  {file.name}  →  {prediction['pred_class']}  {100 * prediction['pred_score']:5.1f} %{mark}")
-    return right, len(files)
+    return right, len(pictures)
 
 
 def _draw(folder: Path, checkpoint: Path) -> list[Path]:
