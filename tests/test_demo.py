@@ -19,7 +19,7 @@ def test_the_demo_predicts_trains_tests_and_draws_and_can_be_repeated(tmp_path):
     folder = tmp_path / "work_dirs/demo"
     for name in ("flower", "china"):
         assert f"{name}.jpg" in result.stdout.partition("2. train")[0]
-        with Image.open(folder / "photographs" / f"{name}.jpg") as picture:
+        with Image.open(folder / "photographs" / f"{name}.png") as picture:
             assert min(picture.size) > 300
     metrics = json.loads((folder / "test_metrics.json").read_text())
     assert metrics["images"] == 359
