@@ -62,6 +62,15 @@ STUDIES = {
         seeds=(0, 1),
         images=CIFAR100,
     ),
+    # The first of "fashion-mnist" for longer: what two cores do in two hours.
+    "fashion-mnist-45e": Study(
+        configs=("t2t-vit-mini_fashion-mnist-45e",),
+        rates=(5e-4, 1e-3, 2e-3),
+        tuning_epochs=3,
+        held_back=1 / 12,
+        seeds=(0,),
+        images=FASHION_MNIST,
+    ),
     # The first of "cifar100" for longer, to be shipped.
     "cifar100-45e": Study(
         configs=("t2t-vit-mini_cifar100-45e",),

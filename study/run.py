@@ -56,7 +56,14 @@ class Job:
 
 
 @app.command()
-def tune(study: str, only: Names = None, jobs: Jobs = 1, minutes: Minutes = None, cfg_options: Options = None) -> None:
+def tune(
+    study: str,
+    only: Names = None,
+    rates: Annotated[list[float] | None, typer.Option(help="Learning rates; default: the study's.")] = None,
+    jobs: Jobs = 1,
+    minutes: Minutes = None,
+    cfg_options: Options = None,
+) -> None:
     """Train each network with each learning rate, shortly, and validate on held-back training images."""
     plan = _plan(study)
     common = (
@@ -67,7 +74,7 @@ def tune(study: str, only: Names = None, jobs: Jobs = 1, minutes: Minutes = None
     )
     work = [
         Job(f"{study}/{config}/rate-{rate:g}", config, (*common, f"optimizer.lr={rate}"), has_test=False)
-        for rate in plan.rates
+        for rate in rates or plan.rates
         for config in _chosen(plan, only)
     ]
     _carry_out(work, jobs, minutes, tuple(cfg_options or ()))

@@ -126,6 +126,9 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     assert done.returncode == 0, done.stderr
     found = records(study)
     assert len(found) == 4
+    beyond = ("--only", "vit-mini_fashion-mnist", "--rates", 0.0005)
+    assert call(study, "run.py", "tune", "tiny", *beyond, "--cfg-options", *options).returncode == 0
+    assert set(records(study)) - set(found) == {"tiny/vit-mini_fashion-mnist/rate-0.0005.jsonl"}
     header, *lines = found["tiny/vit-mini_fashion-mnist/rate-0.003.jsonl"]
     assert (header["kind"], header["settings"]["optimizer"]["lr"]) == ("run", 0.003)
     assert header["settings"]["data"]["val_fraction"] == 0.3
@@ -135,7 +138,7 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     done = call(study, "run.py", "train", "tiny", "--jobs", 2, "--cfg-options", *QUICK)
     assert done.returncode == 0, done.stderr
     found = records(study)
-    assert len(found) == 8
+    assert len(found) == 9
     header, *lines = found["tiny/t2t-vit-digits_demo/seed-1.jsonl"]
     assert header["settings"]["runtime"]["seed"] == 1
     assert header["parameters"] > 1000
