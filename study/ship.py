@@ -13,6 +13,7 @@ import hashlib
 import json
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any
@@ -51,9 +52,9 @@ def main(study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}
     exact = dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, precision="float32"))
     with tempfile.TemporaryDirectory() as scratch:
         published = publish(checkpoint, Path(scratch) / "weights.safetensors", half=True)
-        evaluation = run.test(exact, published, keep_scores=True).evaluation
+        tested = run.test(exact, published, keep_scores=True)
         content = _without_place(published, experiment, config)
-    card = _card(study, config, header, evaluation, content)
+    card = _card(study, config, header, tested, content)
     SHIPPED.mkdir(parents=True, exist_ok=True)
     write_text(SHIPPED / f"{config}.md", card)
     with written_whole(SHIPPED / f"{config}.safetensors") as temporary:
@@ -61,7 +62,7 @@ def main(study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}
     files = sorted(SHIPPED.glob("*.safetensors"))
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     write_text(SHIPPED / "SHA256SUMS", "".join(sums))
-    print(f"{SHIPPED / config}.safetensors: top-1 {evaluation.metrics['accuracy/top1']:.2f} %")
+    print(f"{SHIPPED / config}.safetensors: top-1 {tested.evaluation.metrics['accuracy/top1']:.2f} %")
 
 
 def _without_place(published: Path, experiment: Experiment, config: str) -> bytes:
@@ -72,8 +73,9 @@ def _without_place(published: Path, experiment: Experiment, config: str) -> byte
     return save(load_file(published), metadata)
 
 
-def _card(study: str, config: str, header: dict[str, Any], evaluation: Any, content: bytes) -> str:
+def _card(study: str, config: str, header: dict[str, Any], tested: run.TestRun, content: bytes) -> str:
     """Return the model card, in Markdown."""
+    evaluation = tested.evaluation
     scores, labels = torch.as_tensor(evaluation.scores), torch.as_tensor(evaluation.labels)
     right = scores.argmax(1) == labels
     low, high = accuracy_interval(int(right.sum()), len(right))
@@ -82,6 +84,7 @@ def _card(study: str, config: str, header: dict[str, Any], evaluation: Any, cont
     return Template((STUDY / "card.md").read_text(encoding="utf-8")).substitute(
         config=config,
         classes=scores.shape[1],
+        names=textwrap.fill(f"{', '.join(tested.images.classes)}.", 120, break_on_hyphens=False),
         data=STUDIES[study].images,
         parameters=f"{header['parameters'] / 1e6:.2f}",
         macs=f"{header['macs'] / 1e6:.0f}",

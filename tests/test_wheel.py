@@ -81,7 +81,11 @@ def test_training_testing_and_predicting_by_name_work_in_an_empty_folder(install
 def test_the_model_that_comes_along_predicts_in_an_empty_folder(installed, tmp_path):
     picture = tmp_path / "grey.png"
     Image.new("RGB", (50, 40), "grey").save(picture)
-    code = f"import t2t_vit; print(t2t_vit.inference_model({str(picture)!r})['pred_class'])"
+    code = f"import t2t_vit; print(t2t_vit.inference_model({str(picture)!r})['pred_class'], t2t_vit.__file__)"
     predicted = run(installed, tmp_path, "-c", code)
     assert predicted.returncode == 0, predicted.stderr
-    assert predicted.stdout.strip() in predicted.stderr  # which names the classes
+    name, file = predicted.stdout.strip().split(maxsplit=1)
+    assert Path(file).is_relative_to(installed[1])
+    card = Path(predicted.stderr.strip().rpartition("; see ")[2])
+    assert card.is_relative_to(installed[1])
+    assert f"{name}," in card.read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,10 +38,12 @@ def test_it_is_said_which_model_and_which_classes(picture, caplog):
     assert said.startswith(
         f"no model is named: this is {DEFAULT_MODEL}, which knows {len(classes)} classes: {classes[0]}"
     )
+    card = Path(said.rpartition("; see ")[2])
+    assert all(name in card.read_text(encoding="utf-8") for name in classes)
     caplog.clear()
 
     FeatureExtractor(num_classes=0)
-    assert caplog.messages[-1] == f"no model is named: this is {DEFAULT_MODEL}"
+    assert caplog.messages[-1] == f"no model is named: this is {DEFAULT_MODEL}; see {card}"
     caplog.clear()
 
     inference_model(DEFAULT_MODEL, picture)

@@ -6,7 +6,7 @@ from t2t_vit.hub.build import build_model, load_model, preprocessing_of
 from t2t_vit.hub.get_model import get_model
 from t2t_vit.hub.names import find_experiment, list_models
 from t2t_vit.hub.published import model_of, weights_file
-from t2t_vit.hub.shipped import DEFAULT_MODEL
+from t2t_vit.hub.shipped import DEFAULT_MODEL, shipped_card
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -17,5 +17,6 @@ __all__ = [
     "load_model",
     "model_of",
     "preprocessing_of",
+    "shipped_card",
     "weights_file",
 ]

@@ -29,6 +29,11 @@ def shipped_models() -> Mapping[str, str]:
     return MappingProxyType({file.removesuffix(".safetensors"): digest for digest, file in sums})
 
 
+def shipped_card(name: str) -> Path:
+    """Return the card of a model that comes with the package: its data, figures, classes and limits, in Markdown."""
+    return _FOLDER / f"{name}.md"
+
+
 def shipped_weights(name: str) -> Path | None:
     """Return the weights of the model called `name`, None if it does not come with the package.
 

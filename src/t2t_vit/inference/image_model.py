@@ -16,7 +16,7 @@ from t2t_vit.data.decode import ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.device import find_device
 from t2t_vit.errors import ConfigError
-from t2t_vit.hub import DEFAULT_MODEL, get_model, model_of, preprocessing_of
+from t2t_vit.hub import DEFAULT_MODEL, get_model, model_of, preprocessing_of, shipped_card
 from t2t_vit.inference.inputs import ImageInput, load_image
 from t2t_vit.models import T2TViT
 
@@ -64,7 +64,8 @@ class ImageModel:
         else:
             self.network = get_model(model, pretrained, device, **kwargs)
         if is_default:
-            _log.warning("no model is named: this is %s%s", DEFAULT_MODEL, _listed(self.network.classes))
+            known = _listed(self.network.classes)
+            _log.warning("no model is named: this is %s%s; see %s", DEFAULT_MODEL, known, shipped_card(DEFAULT_MODEL))
         self.preprocess = Preprocess(**(self.network.preprocessing or _default_preprocessing(self.network)))
 
     def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr", mode: Mode | None = None) -> Image.Image:
