@@ -23,7 +23,7 @@ import typer
 from plans import STUDIES
 from record import calibration_error
 from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from t2t_vit import run
 from t2t_vit.config import Experiment, experiment_to_json, load_experiment
@@ -31,7 +31,7 @@ from t2t_vit.engine.checkpoint import CheckpointFolder
 from t2t_vit.errors import T2TViTError
 from t2t_vit.evaluation.confidence import accuracy_interval
 from t2t_vit.files import write_text, written_whole
-from t2t_vit.weights.save import publish
+from t2t_vit.weights.save import publish, to_safetensors
 
 STUDY = Path(__file__).parent
 SHIPPED = STUDY.parent / "src" / "t2t_vit" / "shipped"
@@ -70,7 +70,7 @@ def _without_place(published: Path, experiment: Experiment, config: str) -> byte
     settings = dataclasses.replace(experiment, data=load_experiment(config).data)
     with safe_open(published, "pt") as file:
         metadata = file.metadata() | {"experiment": experiment_to_json(settings)}
-    return save(load_file(published), metadata)
+    return to_safetensors(load_file(published), metadata)
 
 
 def _card(study: str, config: str, header: dict[str, Any], tested: run.TestRun, content: bytes) -> str:

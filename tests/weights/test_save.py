@@ -216,6 +216,17 @@ def test_every_layout_can_be_published(name, to, training_checkpoint, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+@pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
+def test_the_same_weights_are_published_as_the_same_file(name, training_checkpoint, tmp_path):
+    folders = [tmp_path / str(number) for number in range(8)]
+    for folder in folders:
+        folder.mkdir()
+    published = [publish(training_checkpoint[0], folder / name) for folder in folders]
+    assert len({file.name for file in published}) == 1
+    assert len({file.read_bytes() for file in published}) == 1
+    assert read_checkpoint(published[0]).classes == CLASSES
+
+
 def test_what_cannot_be_written_leaves_nothing(training_checkpoint, tmp_path):
     """A limit on file sizes stands for the full disk."""
     code = (

@@ -93,6 +93,22 @@ def publish(
     return named
 
 
+def to_safetensors(state: Mapping[str, torch.Tensor], texts: Mapping[str, str]) -> bytes:
+    """Return the safetensors file of `state` with `texts` beside it; equal ones are the same file, to the byte.
+
+    The library writes texts in an order of its own, another at every call.
+    """
+    from safetensors.torch import save
+
+    content = save({name: value.contiguous() for name, value in state.items()}, {"format": "pt", **texts})
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    ordered += b" " * (-len(ordered) % 8)  # tensors begin where their bytes are aligned
+    return len(ordered).to_bytes(8, "little") + ordered + content[end:]
+
+
 def _suffix(target: Path, to: str) -> str:
     """Return the suffix of `target`."""
     if to not in _SUFFIXES:
@@ -136,11 +152,9 @@ def _packed(checkpoint: Checkpoint, weights: str, to: Target) -> bytes:
     classes, experiment = checkpoint.classes, checkpoint.meta.get("experiment")
     texts = {"experiment": experiment} if isinstance(experiment, str) else {}
     if to == "safetensors":
-        from safetensors.torch import save
-
         if classes is not None:
             texts["classes"] = json.dumps(classes)
-        return save({name: value.contiguous() for name, value in state.items()}, {"format": "pt", **texts})
+        return to_safetensors(state, texts)
     content: dict[str, object]
     if to == "mmpretrain":
         known = {} if classes is None else {"dataset_meta": {"classes": list(classes)}}
