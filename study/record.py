@@ -6,6 +6,7 @@ with its test, of the raw weights and of their average.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ from t2t_vit.models.complexity import count_complexity
 from t2t_vit.run.network import new_network
 
 _BINS = 15  # of the calibration error, as in Guo et al., 2017
+#: Settings that say where a run took place and not what it was.
 _OF_THE_MACHINE = ("data.root", "data.download", "data.num_workers")
 
 
@@ -61,17 +63,18 @@ def read_tries(folder: Path) -> dict[float, float]:
     return dict(sorted(tries.items()))
 
 
-def differences(settings: dict[str, Any], experiment: Experiment) -> str:
-    """Return in which of its `settings` a run differs from what `experiment` asks for, "" if in none.
+def differences(settings: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Return in which of its `settings` a run differs from those `asked` for, "" if in none.
 
-    Where the images are, and what the data decides, is no difference.
+    Where the images are is no difference, nor is a number of classes that was left to them.
     """
-    asked = json.loads(json.dumps(experiment_to_dict(experiment)))
     found = [
         f"{part}.{key} {settings[part].get(key)!r} (now {value!r})"
         for part, values in asked.items()
         for key, value in values.items()
-        if f"{part}.{key}" not in _OF_THE_MACHINE and value is not None and settings[part].get(key) != value
+        if settings[part].get(key) != value
+        and f"{part}.{key}" not in _OF_THE_MACHINE
+        and (part, key, value) != ("model", "num_classes", None)
     ]
     return ", ".join(found)
 
@@ -82,7 +85,9 @@ def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
     size = count_complexity(new_network(experiment), (model.in_chans, *model.image_height_width))
     settings = experiment_to_dict(experiment)
     settings["data"].pop("root")  # of this machine
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    last = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    parts = [*last.get("earlier", []), last]
+    code = last["t2t_vit_git"] or {}
     return {
         "kind": "run",
         "study": study,
@@ -91,9 +96,10 @@ def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
         "parameters": size.num_parameters,
         "macs": size.macs + size.attention_macs,
         "seconds": read_history(folder).seconds,
-        "hardware": _hardware(environment, experiment.runtime.device),
-        "versions": {"t2t_vit": __version__, **{name: environment[name] for name in ("python", "torch", "timm")}},
-        **{key: (environment["t2t_vit_git"] or {}).get(key) for key in ("commit", "dirty")},
+        "hardware": " and ".join(dict.fromkeys(_hardware(part, experiment.runtime.device) for part in parts)),
+        "versions": {"t2t_vit": __version__, **{name: last[name] for name in ("python", "torch", "timm")}},
+        "commit": code.get("commit"),
+        "dirty": any((part["t2t_vit_git"] or {}).get("dirty") for part in parts),
         "settings": settings,
     }
 
@@ -110,6 +116,8 @@ def _hardware(environment: dict[str, Any], device: str) -> str:
 
 
 def _tested(experiment: Experiment, checkpoint: Path, weights: str) -> dict[str, Any]:
+    # On the test images, also where a part of the training images was left out.
+    experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, val_fraction=None))
     evaluation = run.test(experiment, checkpoint, weights=weights, keep_scores=True).evaluation
     return {
         "kind": "test",
@@ -117,6 +125,8 @@ def _tested(experiment: Experiment, checkpoint: Path, weights: str) -> dict[str,
         "images": len(evaluation.labels),
         **evaluation.metrics,
         "calibration_error": calibration_error(torch.as_tensor(evaluation.scores), torch.as_tensor(evaluation.labels)),
+        # Of each image, in the order of the data set: networks are compared on the same ones.
+        "right": "".join(str(int(right)) for right in evaluation.predictions == evaluation.labels),
     }
 
 

@@ -8,8 +8,8 @@ of shipped models is replaced, and so is what a config says after "Hardware:".
 
 from __future__ import annotations
 
-import copy
 import json
+import math
 import re
 import statistics
 import sys
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from plans import STUDIES
-from record import read_tries
+from record import differences, read_tries
 
 from t2t_vit.evaluation.confidence import accuracy_interval
 from t2t_vit.files import write_text
@@ -32,7 +32,8 @@ PAGES = (
     *sorted((STUDY.parent / "src" / "t2t_vit" / "shipped").glob("*.md")),
 )
 CONFIGS = STUDY.parent / "configs" / "t2t_vit"
-SIZES = {"parameters": 2, "macs": 0}  # and how many digits are told of each
+#: What is told of a network's size, by what a record calls it, and with how many digits, of millions.
+SIZES = {"parameters": ("parameters", 2), "macs": ("MACs", 0)}
 _WIDTH = 120
 
 
@@ -56,7 +57,7 @@ def main() -> None:
         tries = {config: read_tries(LOGS / study / config) for config in plan.configs}
         tries = {config: accuracies for config, accuracies in tries.items() if accuracies}
         if finals:
-            texts[f"results of {study}"] = _results(finals)
+            texts[f"results of {study}"] = _results(finals, plan.configs[0])
             picture = STUDY / f"curves-{study}.png"
             _draw(finals, picture)
             texts[f"curves of {study}"] = f"![Training loss by epoch, and test accuracy of each run]({picture.name})"
@@ -67,9 +68,9 @@ def main() -> None:
         features = LOGS / study / "features.jsonl"
         if features.is_file():
             texts[f"features of {study}"] = _features(_lines(features))
-    photographs = LOGS / "photographs.jsonl"
-    if photographs.is_file():
-        texts["photographs"] = _photographs(_lines(photographs))
+    if (LOGS / "photographs.jsonl").is_file():
+        photographs = _lines(LOGS / "photographs.jsonl")
+        texts[f"photographs of {photographs[0]['model']}"] = _photographs(photographs)
     placed = set()
     for page in PAGES:
         content = page.read_text(encoding="utf-8")
@@ -110,10 +111,11 @@ def _finals(folder: Path) -> list[Record]:
         header, *lines = _lines(path)
         records.append(Record(header, lines))
     for record in records[1:]:
-        first, other = (copy.deepcopy(one.header["settings"]) for one in (records[0], record))
-        first["runtime"]["seed"] = other["runtime"]["seed"] = None
-        if first != other:
-            sys.exit(f"{folder}: seeds {records[0].header['which']} and {record.header['which']} have other settings")
+        first, other = (one.header["settings"] for one in (records[0], record))
+        seed = {"seed": other["runtime"]["seed"]}
+        found = differences(first | {"runtime": first["runtime"] | seed}, other)
+        if found:
+            sys.exit(f"{folder}: {records[0].header['which']} and {record.header['which']} differ: {found}")
     return records
 
 
@@ -121,23 +123,42 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _results(finals: dict[str, list[Record]]) -> str:
-    first = next(iter(finals.values()))[0].header
-    rows = [
-        "| config | parameters | MACs | epochs | test top-1, % | of each seed | calibration error, % | a run |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def _results(finals: dict[str, list[Record]], first: str) -> str:
+    """Return the table of final runs; the others are compared with those of the config `first`."""
+    table = []
     for config, runs in finals.items():
         header, tests = runs[0].header, [run.last("test") for run in runs]
+        sizes = [f"{header[key] / 1e6:.{digits}f} M" for key, (_, digits) in SIZES.items()]
+        difference = "–"
+        if config != first and first in finals:
+            beside = finals[first][0].header
+            sizes = [f"{size} ({header[key] / beside[key]:.2f})" for size, key in zip(sizes, SIZES, strict=True)]
+            difference = _difference(runs, finals[first])
         mean = statistics.mean(test["accuracy/top1"] for test in tests)
         low, high = accuracy_interval(round(mean / 100 * tests[0]["images"]), tests[0]["images"])
-        calibration = statistics.mean(test["calibration_error"] for test in tests)
-        sizes = [f"{header[key] / 1e6:.{digits}f} M ({header[key] / first[key]:.2f})" for key, digits in SIZES.items()]
-        rows.append(
-            f"| `{config}` | {' | '.join(sizes)} | {header['settings']['schedule']['epochs']} "
-            f"| {mean:.2f} ± {(high - low) / 2:.2f} | {_accuracies(runs)} | {calibration:.1f} | {_cost(runs)} |"
-        )
-    return "\n".join(rows)
+        row = {
+            "config": f"`{config}`",
+            **{name: size for (name, _), size in zip(SIZES.values(), sizes, strict=True)},
+            "epochs": str(header["settings"]["schedule"]["epochs"]),
+            "test top-1, %": f"{mean:.2f} ± {(high - low) / 2:.2f}",
+            "of each seed": _accuracies(runs),
+            "less or more than the first": difference,
+            "calibration error, %": f"{statistics.mean(test['calibration_error'] for test in tests):.1f}",
+            "a run": _cost(runs),
+        }
+        if len(finals) == 1:
+            del row["less or more than the first"]
+        table.append(row)
+    rows = [" | ".join(row) for row in (table[0], ["---"] * len(table[0]), *(row.values() for row in table))]
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def _difference(runs: list[Record], first: list[Record]) -> str:
+    """Return how many points `runs` are from `first` on the same images; the 95 % interval is for their number."""
+    answers = [[run.last("test")["right"] for run in some] for some in (runs, first)]
+    shares = [[statistics.mean(map(int, seeds)) for seeds in zip(*some, strict=True)] for some in answers]
+    points = [100 * (one - other) for one, other in zip(*shares, strict=True)]
+    return f"{statistics.mean(points):+.2f} ± {1.96 * statistics.stdev(points) / math.sqrt(len(points)):.2f}"
 
 
 def _cost(runs: list[Record]) -> str:
@@ -165,9 +186,14 @@ def _features(lines: list[dict[str, Any]]) -> str:
     kinds, classifiers = (list(dict.fromkeys(line[key] for line in lines)) for key in ("kind", "classifier"))
     rows = [f"| | {' | '.join(classifiers)} |", f"|---{'|---' * len(classifiers)}|"]
     for kind in kinds:
-        cells = [f"{line['accuracy/top1']:.2f} ({line['setting']:g})" for line in lines if line["kind"] == kind]
+        cells = [_feature(line) for line in lines if line["kind"] == kind]
         rows.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _feature(line: dict[str, Any]) -> str:
+    low, high = accuracy_interval(round(line["accuracy/top1"] / 100 * line["images"]), line["images"])
+    return f"{line['accuracy/top1']:.1f} ({low:.1f} to {high:.1f}; {line['setting']:g})"
 
 
 def _photographs(lines: list[dict[str, Any]]) -> str:

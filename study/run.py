@@ -26,7 +26,7 @@ from plans import STUDIES, Study
 from record import differences, read_tries, write_record
 
 from t2t_vit.cli.arguments import expand
-from t2t_vit.config import load_experiment
+from t2t_vit.config import experiment_to_dict, load_experiment
 from t2t_vit.engine.checkpoint import CheckpointFolder
 from t2t_vit.errors import T2TViTError, TrainingError
 from t2t_vit.files import write_text
@@ -66,6 +66,9 @@ def tune(
 ) -> None:
     """Train each network with each learning rate, shortly, and validate on held-back training images."""
     plan = _plan(study)
+    if not plan.rates:
+        typer.echo(f"error: {study} takes its learning rate from another study; there is nothing to choose", err=True)
+        raise typer.Exit(1)
     common = (
         f"data.val_fraction={plan.held_back}",
         f"schedule.epochs={plan.tuning_epochs}",
@@ -109,16 +112,20 @@ def export(study: str, folder: Path) -> None:
     if not records:
         typer.echo(f"error: no final run of {study} is finished; train them first", err=True)
         raise typer.Exit(1)
+    lost = False
     for record in records:
         name = record.relative_to(LOGS).with_suffix("").as_posix()
         checkpoint = CheckpointFolder(RUNS / name, keep=None).last()
         if checkpoint is None:
-            typer.echo(f"{name}: its checkpoints are gone", err=True)
+            typer.echo(f"error: {name} was trained elsewhere, or its checkpoints are gone", err=True)
+            lost = True
             continue
         folder.mkdir(parents=True, exist_ok=True)
         flat = name.replace("/", ".")
         typer.echo(publish(checkpoint, folder / f"{flat}.safetensors", half=True))
         write_text(folder / f"{flat}.jsonl", record.read_text(encoding="utf-8"))
+    if lost:
+        raise typer.Exit(1)
 
 
 def _short_warmup(plan: Study) -> int:
@@ -195,13 +202,16 @@ def _check_settings(work: list[Job], options: tuple[str, ...]) -> None:
     """Refuse what is there from runs with other settings: it is no part of this study."""
     for job in work:
         folder = RUNS / job.name
+        asked = experiment_to_dict(load_experiment(job.config, (*job.options, *options)))
+        asked = json.loads(json.dumps(asked))
         if _record(job).is_file():
             settings = json.loads(_record(job).read_text(encoding="utf-8").splitlines()[0])["settings"]
+            asked["data"]["dataset"] = settings["data"]["dataset"]  # the same images may have lain in folders there
         elif (folder / "experiment.json").is_file():
             settings = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
         else:
             continue
-        other = differences(settings, load_experiment(job.config, (*job.options, *options)))
+        other = differences(settings, asked)
         if other:
             place = _record(job) if _record(job).is_file() else folder
             typer.echo(f"error: {place} is of a run with other settings: {other}; take it away", err=True)
@@ -211,7 +221,9 @@ def _check_settings(work: list[Job], options: tuple[str, ...]) -> None:
 @contextmanager
 def _processes() -> Iterator[dict[Job, subprocess.Popen[bytes]]]:
     """Give a place for processes, which are asked to stop and save at the end, also if this one is ended."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for asked in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(asked) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(asked, lambda number, _: sys.exit(128 + number))
     running: dict[Job, subprocess.Popen[bytes]] = {}
     try:
         yield running
@@ -249,4 +261,7 @@ def _last_line(job: Job) -> str:
 
 
 if __name__ == "__main__":
-    app(expand(sys.argv[1:]))
+    try:
+        app(expand(sys.argv[1:]))
+    except T2TViTError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

@@ -46,6 +46,10 @@ def test_it_is_said_which_model_and_which_classes(picture, caplog):
     assert caplog.messages[-1] == f"no model is named: this is {DEFAULT_MODEL}; see {card}"
     caplog.clear()
 
+    inference_model(picture, pretrained=False)
+    assert caplog.messages[-1] == f"no model is named: this is {DEFAULT_MODEL} with fresh weights"
+    caplog.clear()
+
     inference_model(DEFAULT_MODEL, picture)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

@@ -31,7 +31,7 @@ from real_plans import Study
 STUDIES = {"tiny": Study(
     configs=("t2t-vit-digits_demo", "vit-mini_fashion-mnist"), rates=(1e-3, 3e-3), tuning_epochs=1, held_back=0.3,
     seeds=(0, 1), images="Handwritten digits; their licence is CC BY 4.0.",
-)}
+), "settled": Study(configs=("t2t-vit-digits_demo",), seeds=(0,), images="")}
 """
 QUICK = (
     "data.dataset=digits", "data.download=False", "data.root=data/imagenet", "model.img_size=16",
@@ -76,6 +76,21 @@ def records(study):
             for path in (study / "logs").rglob("*.jsonl")}  # fmt: skip
 
 
+def check_what_is_exported(study):
+    done = call(study, "run.py", "export", "tiny", study / "out")
+    assert done.returncode == 0, done.stderr
+    (weights,) = (study / "out").glob("tiny.vit-mini_fashion-mnist.seed-0-*.safetensors")
+    state = read_checkpoint(weights).state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    assert len(list((study / "out").iterdir())) == 8
+    shutil.move(study / "runs" / "tiny" / "vit-mini_fashion-mnist", study / "elsewhere")
+    done = call(study, "run.py", "export", "tiny", study / "less")
+    assert done.returncode == 1
+    assert "tiny/vit-mini_fashion-mnist/seed-0 was trained elsewhere, or its checkpoints are gone" in done.stderr
+    assert len(list((study / "less").iterdir())) == 4
+    shutil.move(study / "elsewhere", study / "runs" / "tiny" / "vit-mini_fashion-mnist")
+
+
 def check_what_is_shipped(study, accuracy):
     done = call(study, "ship.py", "tiny")
     assert done.returncode == 0, done.stderr
@@ -101,7 +116,17 @@ def check_what_is_told(study, first, second):
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == 4
     assert f"| {first:.2f}, {second:.2f} |" in rows[0]
-    assert "(1.00) |" in rows[0]
+    assert "(1." not in rows[0]
+    difference = re.search(r"M \(\S+\) \| .* \| ([+-]\S+) ± (\S+) \|", rows[1])
+    right = {
+        config: np.mean(
+            [list(map(int, records(study)[f"tiny/{config}/seed-{seed}.jsonl"][-1]["right"])) for seed in (0, 1)]
+        )
+        for config in ("vit-mini_fashion-mnist", "t2t-vit-digits_demo")
+    }
+    expected = 100 * (right["vit-mini_fashion-mnist"] - right["t2t-vit-digits_demo"])
+    assert float(difference[1]) == pytest.approx(expected, abs=0.01)
+    assert 0 < float(difference[2]) < 10
     assert "2 runs at a time" in rows[0]
     assert "](curves-tiny.png)" in page
     assert "**" in rows[2]
@@ -155,16 +180,15 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     again = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK)
     assert (again.returncode, again.stdout) == (0, "4 of 4 runs are done\n")
 
-    done = call(study, "run.py", "export", "tiny", study / "out")
-    assert done.returncode == 0, done.stderr
-    (weights,) = (study / "out").glob("tiny.vit-mini_fashion-mnist.seed-0-*.safetensors")
-    state = read_checkpoint(weights).state_dict()
-    assert {value.dtype for value in state.values()} == {torch.float16}
-    assert len(list((study / "out").iterdir())) == 8
+    check_what_is_exported(study)
 
     other = call(study, "run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--cfg-options", *QUICK[:-2])
     assert other.returncode == 1
     assert "of a run with other settings: runtime.device 'cpu' (now 'auto')" in other.stderr
+    folders = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "data.dataset=image_folder")
+    assert (folders.returncode, folders.stdout) == (0, "4 of 4 runs are done\n")
+    harder = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "model.drop_path_rate=0.2")
+    assert "of a run with other settings: model.drop_path_rate" in harder.stderr
     warned = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "optimizer.lr=0.5")
     assert "t2t-vit-digits_demo has optimizer.lr=0.5; the best of those tried is" in warned.stderr
 
@@ -280,9 +304,11 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
     ("arguments", "status", "message"),
     [
         (("run.py", "train", "tiny", "--only", "vit-mini"), 2, "'vit-mini'; there are"),
+        (("run.py", "train", "tiny", "--cfg-options", "optimizer.lrr=1"), 1, "error: optimizer.lrr"),
+        (("run.py", "tune", "settled"), 1, "error: settled takes its learning rate from another study"),
         (("run.py", "export", "tiny", "out"), 1, "error: no final run of tiny is finished; train them first"),
         (("ship.py", "tiny"), 1, "error: tiny/t2t-vit-digits_demo/seed-0 is not finished"),
-        (("ship.py", "large"), 2, "'large'; there are tiny"),
+        (("ship.py", "large"), 2, "'large'; there are tiny, settled"),
         (("features.py", "t2t-vit-t-1", "pictures"), 1, "error: unknown model 't2t-vit-t-1'"),
     ],
 )

@@ -64,8 +64,7 @@ class ImageModel:
         else:
             self.network = get_model(model, pretrained, device, **kwargs)
         if is_default:
-            known = _listed(self.network.classes)
-            _log.warning("no model is named: this is %s%s; see %s", DEFAULT_MODEL, known, shipped_card(DEFAULT_MODEL))
+            _log.warning("no model is named: this is %s%s", DEFAULT_MODEL, _told(self.network.classes, pretrained))
         self.preprocess = Preprocess(**(self.network.preprocessing or _default_preprocessing(self.network)))
 
     def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr", mode: Mode | None = None) -> Image.Image:
@@ -100,11 +99,14 @@ class ImageModel:
             yield batch, x.to(anchor.device, anchor.dtype)
 
 
-def _listed(classes: Sequence[str] | None) -> str:
+def _told(classes: Sequence[str] | None, pretrained: object) -> str:
+    """Return what is to be said of the default model: what it knows, and where more is said of it."""
+    if pretrained is False:
+        return " with fresh weights"
     if classes is None:  # it has another head than it came with
-        return ""
+        return f"; see {shipped_card(DEFAULT_MODEL)}"
     names = classes if len(classes) <= _MOST_LISTED else [*classes[: _MOST_LISTED - 1], "…"]
-    return f", which knows {len(classes)} classes: {', '.join(names)}"
+    return f", which knows {len(classes)} classes: {', '.join(names)}; see {shipped_card(DEFAULT_MODEL)}"
 
 
 def _default_preprocessing(model: T2TViT) -> dict[str, Any]:

@@ -19,16 +19,27 @@ from t2t_vit.files import write_text
 def write_about(folder: Path, experiment: Experiment) -> None:
     """Write the resolved config, and what it runs on, into the work folder.
 
-    Of a run that goes on, it is what the last part of it ran on.
+    Of a run that goes on, it is what the last part of it runs on; `earlier` has what others ran on, where it was else.
 
     Raises:
         TrainingError: The folder cannot be written.
     """
     try:
         write_text(folder / "experiment.json", experiment_to_json(experiment) + "\n")
-        write_text(folder / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+        place, now = folder / "environment.json", _environment()
+        write_text(place, json.dumps(now | {"earlier": _earlier(place, now)}, indent=2) + "\n")
     except OSError as error:
         raise TrainingError(f"cannot write into the work folder {folder} ({error.strerror})") from None
+
+
+def _earlier(place: Path, now: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the environments of a run's parts so far, each once, without that of now."""
+    try:
+        last = json.loads(place.read_text(encoding="utf-8"))
+        parts = [*last.pop("earlier", []), last]
+    except (OSError, ValueError, AttributeError, TypeError):  # none, or damaged: it is not what a run depends on
+        return []
+    return [part for number, part in enumerate(parts) if part != now and part not in parts[:number]]
 
 
 def _environment() -> dict[str, Any]:
