@@ -162,7 +162,7 @@ def train(
         )
         if content is not None:
             trainer.resume(content)
-        if process.is_main:
+        if process.is_main and trainer.state.step < trainer.total_steps:  # of a finished run, nothing more is run
             write_about(folder, experiment)  # now that nothing is refused any more
         with log:
             if content is not None:
