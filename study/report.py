@@ -197,7 +197,19 @@ def _feature(line: dict[str, Any]) -> str:
 
 
 def _photographs(lines: list[dict[str, Any]]) -> str:
-    rows = ["| what it shows | file | among the classes | three best of the model |", "|---|---|---|---|"]
+    named = [line for line in lines if line["names"]]
+    right = sum(line["best"][0][0] in line["names"] for line in named)
+    with_name, without = (
+        statistics.median(line["best"][0][1] for line in lines if bool(line["names"]) is has_name)
+        for has_name in (True, False)
+    )
+    rows = [
+        f"Of {len(named)} that have a name among the classes, {right} right. The median of the best scores is "
+        f"{with_name:.0f} % of these, and {without:.0f} % of those that have none.",
+        "",
+        "| what it shows | file | among the classes | three best of the model |",
+        "|---|---|---|---|",
+    ]
     for line in lines:
         best = ", ".join(f"{name} {score:.1f} %" for name, score in line["best"])
         is_right = line["best"][0][0] in line["names"]

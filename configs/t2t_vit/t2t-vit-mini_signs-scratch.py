@@ -1,4 +1,4 @@
-"""The network and recipe of t2t-vit-mini_signs.py from fresh weights: what pretraining is worth.
+"""The network and recipe of t2t-vit-mini_signs.py from fresh weights.
 
     python tools/train.py configs/t2t_vit/t2t-vit-mini_signs-scratch.py
 

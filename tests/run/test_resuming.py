@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -94,6 +95,24 @@ def test_settings_that_were_changed_are_told(recipe, tmp_path):
     run.train(recipe(schedule={"epochs": 2, "warmup_epochs": 0}), tmp_path, resume="last")
     said = (tmp_path / "train.log").read_text("utf-8").splitlines()
     assert [line for line in said if line.startswith("changed")] == ["changed since: schedule.epochs: 1, now 2"]
+
+
+def test_what_earlier_parts_ran_on_is_kept(recipe, tmp_path, monkeypatch):
+    environment = tmp_path / "environment.json"
+    for epochs in (1, 2, 3):
+        monkeypatch.setattr(sys, "argv", ["train", "elsewhere"] if epochs == 2 else ["train"])
+        run.train(recipe(schedule={"epochs": epochs, "warmup_epochs": 0}), tmp_path, resume="auto")
+    last = json.loads(environment.read_text("utf-8"))
+    assert [part["command"] for part in (*last["earlier"], last)] == [["train", "elsewhere"], ["train"]]
+
+    told = environment.read_text("utf-8")
+    monkeypatch.setattr(sys, "argv", ["train", "again"])
+    run.train(recipe(schedule={"epochs": 3, "warmup_epochs": 0}), tmp_path, resume="auto")
+    assert environment.read_text("utf-8") == told  # it was finished: nothing ran
+
+    environment.write_text("{", "utf-8")
+    run.train(recipe(schedule={"epochs": 4, "warmup_epochs": 0}), tmp_path, resume="auto")
+    assert json.loads(environment.read_text("utf-8"))["earlier"] == []
 
 
 def test_a_checkpoint_of_another_model_is_refused_in_a_line_of_some_length(recipe, tmp_path):
