@@ -10,4 +10,8 @@ import dataclasses
 from t2t_vit.config import load_experiment
 
 base = load_experiment("t2t-vit-mini_cifar100")
-experiment = dataclasses.replace(base, model=dataclasses.replace(base.model, tokens="convolution"))
+experiment = dataclasses.replace(
+    base,
+    model=dataclasses.replace(base.model, tokens="convolution"),
+    optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
+)

@@ -14,5 +14,6 @@ base = load_experiment("t2t-vit-mini_cifar100")
 experiment = dataclasses.replace(
     base,
     augmentation=dataclasses.replace(base.augmentation, crop_scale=(0.5, 1.0), mixup=0.2, cutmix=0.3),
+    optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
     schedule=dataclasses.replace(base.schedule, epochs=45, warmup_epochs=2),
 )

@@ -17,4 +17,5 @@ experiment = dataclasses.replace(
         name="vit_tiny_patch16_224",
         options={"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.5},
     ),
+    optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
 )
