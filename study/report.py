@@ -235,7 +235,7 @@ def _draw(finals: dict[str, list[Record]], path: Path) -> None:
         right.scatter(accuracies, [number] * len(accuracies), color=colour, s=28)
     left.set(xlabel="epoch", ylabel="training loss, augmented images")
     left.legend(frameon=False, fontsize=8)
-    right.set(xlabel="test top-1, %", yticks=range(len(finals)), yticklabels=[_short(config) for config in finals])
+    right.set(xlabel="test top-1, %", yticks=range(len(finals)), yticklabels=_short(list(finals)))
     right.invert_yaxis()
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
@@ -244,8 +244,10 @@ def _draw(finals: dict[str, list[Record]], path: Path) -> None:
     plt.close(figure)
 
 
-def _short(config: str) -> str:
-    return config.partition("_")[0]
+def _short(configs: list[str]) -> list[str]:
+    """Return what `configs`, NETWORK_DATA each, differ in."""
+    networks, data = ([config.partition("_")[part] for config in configs] for part in (0, 2))
+    return networks if len(set(networks)) == len(networks) else data
 
 
 if __name__ == "__main__":

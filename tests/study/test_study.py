@@ -200,12 +200,14 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
 def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
     arguments = ("run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--seeds", 0)
     long = [*QUICK, "schedule.epochs=400"]
-    first = call(study, *arguments, "--minutes", 0.3, "--cfg-options", *long)
-    assert first.returncode == 75, first.stderr
-    assert "time is up: 1 runs to go; the same command goes on" in first.stdout
     folder = study / "runs" / "tiny" / "t2t-vit-digits_demo" / "seed-0"
-    saved = [path.name for path in folder.glob("step_*.pth")] + [path.name for path in folder.glob("epoch_*.pth")]
-    assert saved
+    for minutes in (0.3, 0.6, 1.2):  # on a busy machine, the first may end before a run has begun
+        first = call(study, *arguments, "--minutes", minutes, "--cfg-options", *long)
+        assert first.returncode == 75, first.stderr
+        assert "time is up: 1 runs to go; the same command goes on" in first.stdout
+        if (folder / "last_checkpoint").is_file():
+            break
+    assert (folder / "last_checkpoint").is_file()
     second = subprocess.Popen(
         [sys.executable, str(study / "run.py"), *map(str, arguments[1:]), "--cfg-options", *long],
         cwd=study.parent, stdout=subprocess.PIPE, text=True,
@@ -304,7 +306,11 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
     ("arguments", "status", "message"),
     [
         (("run.py", "train", "tiny", "--only", "vit-mini"), 2, "'vit-mini'; there are"),
-        (("run.py", "train", "tiny", "--cfg-options", "optimizer.lrr=1"), 1, "error: optimizer.lrr"),
+        (
+            ("run.py", "train", "tiny", "--cfg-options", "optimizer.lrr=1"),
+            1,
+            "error: --cfg-options: unknown setting 'optimizer.lrr'",
+        ),
         (("run.py", "tune", "settled"), 1, "error: settled takes its learning rate from another study"),
         (("run.py", "export", "tiny", "out"), 1, "error: no final run of tiny is finished; train them first"),
         (("ship.py", "tiny"), 1, "error: tiny/t2t-vit-digits_demo/seed-0 is not finished"),

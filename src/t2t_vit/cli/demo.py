@@ -31,7 +31,7 @@ def demo(
 
     _clear(work_dir)
     photographs = [str(files("sklearn.datasets") / "images" / name) for name in ("flower.jpg", "china.jpg")]
-    typer.echo(f"1. what is in photographs:  t2t-vit predict {' '.join(photographs)}")
+    typer.echo(f"1. what is in photographs, of a dahlia and a Chinese palace:  t2t-vit predict {' '.join(photographs)}")
     predict(photographs, top=3, show_dir=work_dir / "photographs")
 
     begin = time.monotonic()
