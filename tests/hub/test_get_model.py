@@ -51,6 +51,7 @@ def test_an_unknown_name_is_told_with_the_nearest_ones(name):
     with pytest.raises(UnknownModelError, match=rf"unknown model '{name}'\. Did you mean 't2t") as error:
         get_model(name)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
 
 
 def test_a_config_that_is_not_there_is_told():

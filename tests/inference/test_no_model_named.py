@@ -84,6 +84,12 @@ def test_a_file_of_weights_says_what_it_is_of(settings, model, picture, tmp_path
         ImageClassificationInferencer(pretrained=tmp_path / "mute.safetensors")
 
 
+@pytest.mark.parametrize(("args", "kwargs"), [((False, 2), {}), (("b.png",), {}), ((), {"inputs": "b.png"})])
+def test_an_image_in_the_models_place_is_told(args, kwargs):
+    with pytest.raises(ConfigError, match=r"'a\.JPG' is an image in the model's place.*, with None for the model"):
+        inference_model("a.JPG", *args, **kwargs)
+
+
 def test_features_come_from_it_too(picture):
     (feature,) = FeatureExtractor()(picture)[0]
     assert feature.shape == (get_model(DEFAULT_MODEL).embed_dim,)

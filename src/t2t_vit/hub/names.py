@@ -61,7 +61,9 @@ def find_experiment(model: str | Path | Experiment) -> Experiment:
     if weights is not None:
         return published_experiment(weights)
     known = list_models()
-    raise UnknownModelError(f"unknown model {name!r}.{nearest(name, known)} Known: {', '.join(known)}")
+    raise UnknownModelError(
+        f"unknown model {name!r}.{nearest(name, known)} `t2t-vit models` and list_models() give all {len(known)} names"
+    )
 
 
 def published_experiment(weights: PretrainedWeights) -> Experiment:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from t2t_vit.config import Experiment, shipped_configs
 from t2t_vit.data.class_names import imagenet_classes, read_class_file
-from t2t_vit.data.decode import ChannelOrder, Mode
+from t2t_vit.data.decode import SUFFIXES, ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.url import is_url
 from t2t_vit.errors import ConfigError, UnknownModelError, nearest
@@ -253,12 +253,17 @@ def inference_model(
         A `Prediction`, or a `DataSample` if so asked, or a list.
 
     Raises:
-        ConfigError: There is no image, or an argument too many.
+        ConfigError: There is no image, or one in the model's place, or an argument too many.
         UnknownModelError: A name is given alone, and is neither a model's nor an image's.
         T2TViTError: What `ImageClassificationInferencer` raises.
     """
     if not args and "inputs" not in kwargs and model is not None and not _is_model(model):
         model, args = None, (model,)
+    if isinstance(model, str | Path) and Path(model).suffix.lower() in SUFFIXES:
+        raise ConfigError(
+            f"inference_model: {str(model)!r} is an image in the model's place; "
+            "expected inference_model(model, image, ...), with None for the model that comes along"
+        )
     named = cast("str | Path | Experiment | T2TViT | None", model)
     signature = inspect.signature(ImageClassificationInferencer.__call__)
     call = {name: kwargs.pop(name) for name in list(signature.parameters)[1:] if name in kwargs}
