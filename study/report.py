@@ -226,13 +226,12 @@ def _draw(finals: dict[str, list[Record]], path: Path) -> None:
     for number, (config, runs) in enumerate(finals.items()):
         colour = f"C{number}"
         for run in runs:
-            lines = [line for line in run.lines if line["kind"] == "train" and line["loss"] is not None]
-            left.plot(
-                [line["epoch"] for line in lines], [line["loss"] for line in lines], color=colour, lw=0.9, alpha=0.8,
-                label=config if run is runs[0] else None,
-            )  # fmt: skip
+            losses = _by_epoch(run)
+            label = config if run is runs[0] else None
+            left.plot(*zip(*losses.items(), strict=True), color=colour, marker=".", ms=4, lw=1, alpha=0.8, label=label)
         accuracies = [run.last("test")["accuracy/top1"] for run in runs]
         right.scatter(accuracies, [number] * len(accuracies), color=colour, s=28)
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set(xlabel="epoch", ylabel="training loss, augmented images")
     left.legend(frameon=False, fontsize=8)
     right.set(xlabel="test top-1, %", yticks=range(len(finals)), yticklabels=_short(list(finals)))
@@ -242,6 +241,19 @@ def _draw(finals: dict[str, list[Record]], path: Path) -> None:
         axes.grid(alpha=0.25)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _by_epoch(run: Record) -> dict[int, float]:
+    """Return the mean training loss of each epoch, whose last line may stand for a few steps only."""
+    sums: dict[int, list[float]] = {}
+    before = 0
+    for line in run.lines:
+        if line["kind"] == "train" and line["loss"] is not None:
+            steps, before = line["step"] - before, line["step"]
+            epoch = sums.setdefault(math.ceil(line["epoch"]), [0.0, 0.0])
+            epoch[0] += steps * line["loss"]
+            epoch[1] += steps
+    return {epoch: total / steps for epoch, (total, steps) in sums.items()}
 
 
 def _short(configs: list[str]) -> list[str]:
