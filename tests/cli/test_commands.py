@@ -250,12 +250,37 @@ def test_predict_takes_class_names_from_a_file(command, trained, pictures, tmp_p
     assert (done.status, done.err) == (1, "error: classes has 1 names; the model has 3 classes\n")
 
 
-def test_what_was_predicted_before_a_bad_image_is_shown(command, trained, pictures, tmp_path):
-    (tmp_path / "bad.jpg").write_text("no picture")
-    done = predict(command, trained, pictures / "val/cat/0.png", tmp_path / "bad.jpg")
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_images_that_cannot_be_read_are_named_and_left_out(command, trained, pictures, tmp_path, batch_size):
+    good = [pictures / "val/cat/0.png", pictures / "val/cat/1.png", pictures / "val/dog/0.png"]
+    bad, gone = tmp_path / "bad.jpg", tmp_path / "gone.jpg"
+    bad.write_text("no picture")
+    alone = [predict(command, trained, image, "--json").out for image in good]
+
+    images = (bad, good[0], gone, bad, good[1], good[2], gone)
+    done = predict(
+        command, trained, *images, "--json", "--batch-size", batch_size, "--top", 1, "--show-dir", tmp_path / "shown"
+    )
+
     assert done.status == 1
-    assert str(pictures / "val/cat/0.png") in done.out
-    assert done.err.startswith(f"error: {tmp_path / 'bad.jpg'} is not an image")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [row["image"] for row in rows] == [str(image) for image in good]
+    for row, line in zip(rows, alone, strict=True):
+        assert row["pred_score"] == pytest.approx(json.loads(line)["pred_score"], abs=1e-5)
+    errors = done.err.splitlines()
+    assert [str(bad) in error for error in errors] == [True, False, True, False, False]
+    assert errors[0].startswith(f"error: {bad} is not an image")
+    assert errors[1].startswith(f"error: There is no image file {gone}.")
+    assert errors[-1] == "error: 4 of 7 images could not be read; they are named above"
+    assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == ["0.png", "0_1.png", "1.png"]
+
+
+def test_where_no_image_can_be_read_none_is_predicted(command, trained, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no picture")
+    done = predict(command, trained, tmp_path / "bad.jpg")
+    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
+    done = predict(command, trained, tmp_path / "bad.jpg", tmp_path / "gone.jpg")
+    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 3)
 
 
 def test_attention_draws_a_picture(command, trained, pictures, tmp_path):

@@ -28,11 +28,18 @@ def predict(
     ] = None,
     draw_score: Annotated[bool, typer.Option(help="Whether pictures are shown with the score.")] = True,
 ) -> None:
-    """Say what is in pictures."""
+    """Say what is in pictures. Those that cannot be read are named, and make the status 1."""
+    from t2t_vit.errors import ImageError
     from t2t_vit.inference import ImageClassificationInferencer, list_inputs
 
     inferencer = ImageClassificationInferencer(model, pretrained or True, device, classes)
     sources = list_inputs(list(images))
+    unread = set()
+
+    def leave_out(position: int, error: ImageError) -> None:
+        unread.add(position)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+
     predictions = inferencer.stream(
         sources,
         batch_size,
@@ -42,11 +49,15 @@ def predict(
         show=show,
         wait_time=wait_time,
         show_dir=show_dir,
+        on_error=leave_out if len(sources) > 1 else None,
     )
-    for source, prediction in zip(sources, predictions, strict=True):
+    read = (source for position, source in enumerate(sources) if position not in unread)
+    for prediction, source in zip(predictions, read, strict=False):  # predictions first: they fill `unread`
         scores = prediction["pred_scores"]
         best = [(int(i), inferencer.classes[i], float(scores[i])) for i in scores.argsort()[::-1][:top]]
         typer.echo(_json_line(str(source), best) if json else _table(str(source), best))
+    if unread:
+        raise ImageError(f"{len(unread)} of {len(sources)} images could not be read; they are named above")
 
 
 def _table(source: str, best: list[tuple[int, str, float]]) -> str:

@@ -24,7 +24,7 @@ from t2t_vit.data.url import is_url
 from t2t_vit.errors import ConfigError, UnknownModelError, nearest
 from t2t_vit.hub import list_models
 from t2t_vit.inference.drawing import Drawing
-from t2t_vit.inference.image_model import ImageModel
+from t2t_vit.inference.image_model import ImageModel, OnError
 from t2t_vit.inference.inputs import ImageInput, is_many, list_inputs
 from t2t_vit.models import T2TViT
 
@@ -193,8 +193,13 @@ class ImageClassificationInferencer:
         show: bool = False,
         wait_time: float = 0,
         show_dir: str | Path | None = None,
+        on_error: OnError | None = None,
     ) -> Iterator[Prediction]:
-        """Yield what a call with these arguments returns, as soon as it is known."""
+        """Yield what a call with these arguments returns, as soon as it is known.
+
+        `on_error` is called with the position and the `ImageError` of each image that cannot be read, for which there
+        is then no prediction; by default the error is raised.
+        """
         drawing = Drawing(
             show_dir=show_dir,
             show=show,
@@ -207,10 +212,10 @@ class ImageClassificationInferencer:
         # People are shown the colours that a model of grey images does not see.
         mode: Mode | None = "RGB" if drawing.is_wanted and self.preprocess.mode == "L" else None
         with drawing.pen(sources) as draw:
-            for images, x in self._images.batches(sources, batch_size, channel_order, mode):
-                for image, prediction in zip(images, self._predict(x), strict=True):
+            for images, x in self._images.batches(sources, batch_size, channel_order, mode, on_error):
+                for (position, image), prediction in zip(images, self._predict(x), strict=True):
                     if drawing.is_wanted:
-                        draw(image, prediction["pred_class"], prediction["pred_score"])
+                        draw(position, image, prediction["pred_class"], prediction["pred_score"])
                     yield prediction
 
     def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr") -> Image.Image:

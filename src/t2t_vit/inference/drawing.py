@@ -18,8 +18,8 @@ from t2t_vit.errors import ConfigError
 from t2t_vit.files import written_whole
 from t2t_vit.inference.inputs import ImageInput
 
-#: Draws a picture with its predicted class and score.
-Draw = Callable[[Image.Image, str, float], None]
+#: Draws the picture at a position among the others, with its predicted class and score.
+Draw = Callable[[int, Image.Image, str, float], None]
 
 _MAX_NAME_BYTES = 200  # file systems take 255, of which the suffix and a temporary name need some
 
@@ -64,7 +64,7 @@ class Drawing:
 
     @contextmanager
     def pen(self, sources: Sequence[ImageInput]) -> Iterator[Draw]:
-        """Give what draws the pictures of `sources`, which come in their order.
+        """Give what draws the pictures of `sources`.
 
         Raises:
             ConfigError: There is no screen, `show_dir` is no folder, or a picture would overwrite an image.
@@ -76,17 +76,16 @@ class Drawing:
             from t2t_vit.visualization.window import check_screen
 
             check_screen()
-        position = iter(range(len(sources)))
 
-        def draw(image: Image.Image, predicted_class: str, score: float) -> None:
-            picture, i = self._picture(image, predicted_class, score), next(position)
+        def draw(position: int, image: Image.Image, predicted_class: str, score: float) -> None:
+            picture = self._picture(image, predicted_class, score)
             if files:
-                with written_whole(files[i]) as temporary:
+                with written_whole(files[position]) as temporary:
                     picture.save(temporary)
             if self.show:
                 from t2t_vit.visualization.window import show_picture
 
-                show_picture(picture, titles[i], self.wait_time)
+                show_picture(picture, titles[position], self.wait_time)
 
         yield draw
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +15,13 @@ from t2t_vit.config import Experiment, Model, Preprocessing
 from t2t_vit.data.decode import ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.device import find_device
-from t2t_vit.errors import ConfigError
+from t2t_vit.errors import ConfigError, ImageError
 from t2t_vit.hub import DEFAULT_MODEL, get_model, model_of, preprocessing_of, shipped_card
 from t2t_vit.inference.inputs import ImageInput, load_image
 from t2t_vit.models import T2TViT
+
+#: Is told the position of an image among the others, and why it cannot be read.
+OnError = Callable[[int, ImageError], None]
 
 _log = logging.getLogger(__name__)
 
@@ -76,15 +79,23 @@ class ImageModel:
         return load_image(source, channel_order, mode or self.preprocess.mode)
 
     def batches(
-        self, sources: Sequence[ImageInput], batch_size: int, channel_order: ChannelOrder, mode: Mode | None = None
-    ) -> Iterator[tuple[list[Image.Image], torch.Tensor]]:
-        """Yield the pictures of `sources`, `batch_size` at a time, with the model's input (B, C, H, W) for them.
+        self,
+        sources: Sequence[ImageInput],
+        batch_size: int,
+        channel_order: ChannelOrder,
+        mode: Mode | None = None,
+        on_error: OnError | None = None,
+    ) -> Iterator[tuple[list[tuple[int, Image.Image]], torch.Tensor]]:
+        """Yield the pictures of `sources` with their positions, `batch_size` at a time, and the model's input for them.
+
+        That is (B, C, H, W).
 
         Args:
             sources: The images.
             batch_size: Images that go through the model at once.
             channel_order: Of arrays.
             mode: What the pictures are loaded as; None: what the model takes.
+            on_error: What is told of an image that cannot be read, which is then left out; None: the error is raised.
 
         Raises:
             ImageError: An image is missing, corrupt or of no known kind.
@@ -93,10 +104,23 @@ class ImageModel:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more")
         anchor = self.network.cls_token
-        images = (self.load(source, channel_order, mode) for source in sources)
+        images = self._readable(sources, channel_order, mode, on_error)
         while batch := list(islice(images, batch_size)):
-            x = torch.stack([self.preprocess(image) for image in batch])  # (B, C, H, W)
+            x = torch.stack([self.preprocess(image) for _, image in batch])  # (B, C, H, W)
             yield batch, x.to(anchor.device, anchor.dtype)
+
+    def _readable(
+        self, sources: Sequence[ImageInput], channel_order: ChannelOrder, mode: Mode | None, on_error: OnError | None
+    ) -> Iterator[tuple[int, Image.Image]]:
+        for position, source in enumerate(sources):
+            try:
+                image = self.load(source, channel_order, mode)
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                on_error(position, error)
+            else:
+                yield position, image
 
 
 def _told(classes: Sequence[str] | None, pretrained: object) -> str:
