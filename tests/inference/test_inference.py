@@ -203,6 +203,13 @@ def test_a_folder_without_images_is_told(model, tmp_path):
         inference_model(model, tmp_path / "empty")
 
 
+def test_an_empty_name_is_told_and_is_not_the_current_folder(model, picture, monkeypatch):
+    monkeypatch.chdir(Path(picture).parent)
+    for inputs in ("", [str(picture), ""]):
+        with pytest.raises(ImageError, match="the name of an image is empty"):
+            inference_model(model, inputs)
+
+
 def test_a_url_that_gives_nothing_is_told(model, serve, tmp_path):
     with pytest.raises(ImageError, match=r"cannot fetch the image http.*gone\.png: the server answered 404"):
         inference_model(model, f"{serve(tmp_path)}/gone.png")

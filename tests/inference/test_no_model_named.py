@@ -11,9 +11,10 @@ import pytest
 from safetensors.torch import save_file
 
 from t2t_vit import FeatureExtractor, ImageClassificationInferencer, get_model, inference_model
-from t2t_vit.config import Experiment, Model, experiment_to_json
+from t2t_vit.config import Experiment, Model, experiment_to_json, load_experiment
 from t2t_vit.errors import ConfigError, ImageError, UnknownModelError
 from t2t_vit.hub import DEFAULT_MODEL
+from t2t_vit.hub.shipped import shipped_weights
 
 
 @pytest.fixture
@@ -88,6 +89,13 @@ def test_a_file_of_weights_says_what_it_is_of(settings, model, picture, tmp_path
 def test_an_image_in_the_models_place_is_told(args, kwargs):
     with pytest.raises(ConfigError, match=r"'a\.JPG' is an image in the model's place.*, with None for the model"):
         inference_model("a.JPG", *args, **kwargs)
+
+
+def test_its_preprocessing_is_no_other_with_another_number_of_channels(caplog):
+    get_model(DEFAULT_MODEL, True, in_chans=1)
+    assert "was trained with" not in caplog.text
+    get_model(Experiment(model=load_experiment(DEFAULT_MODEL).model), shipped_weights(DEFAULT_MODEL))
+    assert "was trained with" in caplog.text
 
 
 def test_features_come_from_it_too(picture):

@@ -355,3 +355,9 @@ def test_inputs_of_another_shape_are_refused(tiny, shape, message):
     if len(shape) == 4:
         with pytest.raises(ConfigError, match=message):
             tiny().extract_feat(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_inputs_of_whole_numbers_are_refused(tiny, dtype):
+    with pytest.raises(ConfigError, match=rf"the input is of {dtype}; expected normalized images"):
+        tiny()(torch.zeros(1, 3, 32, 32, dtype=dtype))

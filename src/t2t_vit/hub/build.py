@@ -251,8 +251,13 @@ def _grid_of(checkpoint: Checkpoint) -> tuple[int, int] | None:
 def _warn_of_other_preprocessing(experiment: Experiment, checkpoint: Checkpoint) -> None:
     """Say so if the weights were trained on images that were prepared in another way."""
     stored = stored_experiment(checkpoint)
-    if stored is not None and stored.preprocessing != experiment.preprocessing:
+    if stored is None:
+        return
+    trained_with, here = stored.preprocessing, experiment.preprocessing
+    if stored.model.in_chans != experiment.model.in_chans:  # then means and spreads cannot be the same
+        trained_with = dataclasses.replace(trained_with, mean=here.mean, std=here.std)
+    if trained_with != here:
         _log.warning(
             "%s was trained with %s and here it is %s; its run's experiment.json has the right one",
-            checkpoint.path, stored.preprocessing, experiment.preprocessing,
+            checkpoint.path, stored.preprocessing, here,
         )  # fmt: skip

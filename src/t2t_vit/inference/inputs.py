@@ -51,6 +51,8 @@ def load_image(source: ImageInput, channel_order: ChannelOrder, mode: Mode) -> I
         return from_pil(source, mode)
     if isinstance(source, np.ndarray):
         return from_array(source, channel_order, mode)
+    if source == "":
+        raise ImageError("the name of an image is empty; expected a path or a URL")
     if is_url(source):
         return decode(read_url(str(source)), mode)
     if isinstance(source, str | Path):
@@ -59,7 +61,8 @@ def load_image(source: ImageInput, channel_order: ChannelOrder, mode: Mode) -> I
 
 
 def _is_folder(inputs: object) -> bool:
-    return isinstance(inputs, str | Path) and not is_url(inputs) and _path(inputs).is_dir()
+    # An empty text is no name, though Path takes it for the current folder: a script's variable was not set.
+    return isinstance(inputs, str | Path) and inputs != "" and not is_url(inputs) and _path(inputs).is_dir()
 
 
 def _path(source: str | Path) -> Path:

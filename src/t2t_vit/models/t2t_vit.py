@@ -262,10 +262,12 @@ def image_grid(x: torch.Tensor, in_chans: int, soft_splits: Sequence[SplitSize])
     All that depends on the shape is decided here, in a function that symbolic tracers can leave closed.
 
     Raises:
-        ConfigError: `x` has not `in_chans` channels or is too small.
+        ConfigError: `x` has not `in_chans` channels, is too small, or no floating point numbers.
     """
     if x.ndim != 4 or x.shape[1] != in_chans:
         raise ConfigError(f"the input has shape {tuple(x.shape)}; expected (B, {in_chans}, H, W)")
+    if not x.is_floating_point():
+        raise ConfigError(f"the input is of {x.dtype}; expected normalized images of floating point numbers")
     return token_grids(soft_splits, x.shape[-2], x.shape[-1])[-1]
 
 
