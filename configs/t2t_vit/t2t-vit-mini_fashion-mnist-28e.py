@@ -1,0 +1,17 @@
+"""The T2T-ViT of t2t-vit-mini_fashion-mnist.py for longer, with slightly smaller crops.
+
+    python tools/train.py configs/t2t_vit/t2t-vit-mini_fashion-mnist-28e.py
+
+Hardware: two CPU cores. Measured: nothing yet.
+"""
+
+import dataclasses
+
+from t2t_vit.config import load_experiment
+
+base = load_experiment("t2t-vit-mini_fashion-mnist")
+experiment = dataclasses.replace(
+    base,
+    augmentation=dataclasses.replace(base.augmentation, crop_scale=(0.8, 1.0)),
+    schedule=dataclasses.replace(base.schedule, epochs=28),
+)
