@@ -26,7 +26,7 @@ from t2t_vit.run.network import new_network
 
 _BINS = 15  # of the calibration error, as in Guo et al., 2017
 #: Settings that say where a run took place and not what it was.
-_OF_THE_MACHINE = ("data.root", "data.download", "data.num_workers")
+_OF_THE_MACHINE = ("data.root", "data.download", "data.num_workers", "runtime.precision")
 
 
 def write_record(name: str, has_test: bool, jobs: int, runs: Path, logs: Path) -> str:
@@ -66,7 +66,8 @@ def read_tries(folder: Path) -> dict[float, float]:
 def differences(settings: dict[str, Any], asked: dict[str, Any]) -> str:
     """Return in which of its `settings` a run differs from those `asked` for, "" if in none.
 
-    Where the images are is no difference, nor is a number of classes that was left to them.
+    Where the images are and which precision the processor is fast in is no difference, nor is a number of classes that
+    was left to the images.
     """
     found = [
         f"{part}.{key} {settings[part].get(key)!r} (now {value!r})"

@@ -162,11 +162,12 @@ def _difference(runs: list[Record], first: list[Record]) -> str:
 
 
 def _cost(runs: list[Record]) -> str:
-    """Return how long a run took, and on what."""
+    """Return how long a run took, on what, and in which precision."""
     header = runs[0].header
+    precision = header["settings"]["runtime"]["precision"]
     beside = f", {header['jobs']} runs at a time" if header["jobs"] > 1 else ""
     changed = ", from changed code" if any(run.header["dirty"] for run in runs) else ""
-    return f"{_minutes(runs):.0f} min, {header['hardware']}{beside}{changed}"
+    return f"{_minutes(runs):.0f} min, {header['hardware']}, {precision}{beside}{changed}"
 
 
 def _rates(tries: dict[str, dict[float, float]]) -> str:

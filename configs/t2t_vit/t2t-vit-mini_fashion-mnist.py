@@ -47,5 +47,5 @@ experiment = Experiment(
     optimizer=Optimizer(lr=1e-3, weight_decay=0.05, clip_grad_norm=1.0),
     schedule=Schedule(epochs=20, warmup_epochs=1, min_lr=1e-5, cooldown_epochs=0),
     ema=Ema(decay=0.999),
-    runtime=Runtime(precision="bfloat16", log_interval=200, checkpoint_interval=5, keep_checkpoints=1, device="cpu"),
+    runtime=Runtime(precision="auto", log_interval=200, checkpoint_interval=5, keep_checkpoints=1, device="cpu"),
 )

@@ -18,6 +18,7 @@ from PIL import Image
 from t2t_vit import run
 from t2t_vit.cli import main
 from t2t_vit.config import load_experiment
+from t2t_vit.run.precision import settle_precision
 
 TOOLS = Path(__file__).parents[2] / "tools"
 NAME = "t2t-vit-t-14_8xb64_in1k"
@@ -65,7 +66,7 @@ def stored(folder: Path):
 @pytest.mark.parametrize(
     ("flags", "changed"),
     [
-        (["--amp"], ("runtime", "precision", "bfloat16")),
+        (["--amp"], ("runtime", "precision", settle_precision("auto", torch.device("cpu"), warns=False))),
         (["--no-validate"], ("runtime", "validate", False)),
         (["--auto-scale-lr"], ("optimizer", "auto_scale_lr", True)),
         (["--no-pin-memory"], ("data", "pin_memory", False)),
@@ -84,6 +85,12 @@ def test_each_flag_of_train_reaches_the_run(flags, changed, command, options, tm
     section, name, value = changed
     assert getattr(getattr(stored(folder), section), name) == value
     assert (folder / "curves.png").is_file()
+
+
+def test_a_run_that_goes_on_says_nothing_of_a_precision_that_was_left_to_the_device(command, options, tmp_path):
+    for resume in ([], ["--resume"]):
+        done = command("train", NAME, "--work-dir", tmp_path, *resume, *options, "runtime.precision=auto")
+        assert (done.status, done.err) == (0, "")
 
 
 def test_a_second_run_is_refused_and_a_resumed_one_goes_on(command, trained, options):

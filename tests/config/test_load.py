@@ -105,7 +105,7 @@ PYTHON = {
     "not one of the words": (
         "experiment = Experiment(runtime=Runtime(precision='bf16'))",
         2,
-        "runtime.precision is 'bf16'; expected 'float32', 'bfloat16' or 'float16'",
+        "runtime.precision is 'bf16'; expected 'auto', 'float32', 'bfloat16' or 'float16'",
     ),
     "image size of nothing": (
         "experiment = Experiment(model=Model(img_size=(0, 224)))",

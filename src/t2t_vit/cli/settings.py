@@ -28,6 +28,8 @@ def resumed_config(checkpoint: Path, config: str, asked: Experiment, options: li
     wanted = experiment_to_dict(asked)
     if wanted["model"]["num_classes"] is None:  # the run has settled it
         wanted["model"]["num_classes"] = experiment.model.num_classes
+    if wanted["runtime"]["precision"] == "auto":  # as above
+        wanted["runtime"]["precision"] = experiment.runtime.precision
     others = [
         f"{section}.{name}={value} (config: {wanted[section][name]})"
         for section, settings in experiment_to_dict(experiment).items()
@@ -46,12 +48,5 @@ def _file_of(config: str) -> str | Path:
 
 
 def with_amp(experiment: Experiment) -> Experiment:
-    """Return `experiment` in mixed precision: bfloat16, or float16 on GPUs that lack it."""
-    import torch
-
-    from t2t_vit.device import find_device
-
-    device = find_device(experiment.runtime.device)
-    lacks_bfloat16 = device.type == "cuda" and not torch.cuda.is_bf16_supported()
-    runtime = dataclasses.replace(experiment.runtime, precision="float16" if lacks_bfloat16 else "bfloat16")
-    return dataclasses.replace(experiment, runtime=runtime)
+    """Return `experiment` in the mixed precision that its device has instructions for."""
+    return dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, precision="auto"))

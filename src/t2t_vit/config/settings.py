@@ -463,7 +463,8 @@ class Runtime:
     Attributes:
         seed: All randomness of a run comes from it.
         device: `auto`: a GPU if there is one.
-        precision: `bfloat16` and `float16` are autocast; weights stay float32.
+        precision: `bfloat16` and `float16` are autocast; weights stay float32. `auto`: the half precision that the
+            device has instructions for, bfloat16 if there is a choice; float32 on processors that have none.
         compile: Compile the network by `torch.compile` while training.
         label_smoothing: Of the loss.
         class_weights: `balanced`: in the loss, images count by the inverse of their class's frequency, 1 on average.
@@ -479,7 +480,7 @@ class Runtime:
 
     seed: Natural = 0
     device: str = "auto"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     label_smoothing: Rate = 0.1
     class_weights: Literal["none", "balanced"] = "none"

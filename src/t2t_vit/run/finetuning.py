@@ -26,6 +26,7 @@ from t2t_vit.hub.published import published_weights
 from t2t_vit.hub.shipped import shipped_models
 from t2t_vit.models import variant_names
 from t2t_vit.run.images import open_images
+from t2t_vit.run.precision import computes_in_bfloat16
 from t2t_vit.weights.catalogue import find_weights
 
 _TRAIN: Final = ("train", "training")
@@ -294,7 +295,7 @@ def _bytes_per_image(experiment: Experiment, num_classes: int) -> int:
 
 
 def _precision(device: torch.device) -> Literal["bfloat16", "float32"]:
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device.type == "cuda" and computes_in_bfloat16(device) else "float32"
 
 
 def _num_workers(num_images: int) -> int:

@@ -22,7 +22,7 @@ from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
 from t2t_vit.hub import preprocessing_of
 from t2t_vit.run.images import loading, open_images
 from t2t_vit.run.network import load_network
-from t2t_vit.run.precision import AUTOCAST
+from t2t_vit.run.precision import AUTOCAST, settle_precision
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def test(
                 "test with the data that it was trained for"
             )
         model.classes = images.classes
+        precision = settle_precision(experiment.runtime.precision, device, warns=process.is_main)
         preprocess = Preprocess(**preprocessing_of(experiment))
         loader = evaluation_loader(
             EvaluationSet(images, preprocess),
@@ -106,7 +107,7 @@ def test(
                 loader,
                 model.num_classes,
                 device,
-                autocast=AUTOCAST[experiment.runtime.precision],
+                autocast=AUTOCAST[precision],
                 flip=flip,
                 keep_scores=keep_scores,
                 on_batch=count,

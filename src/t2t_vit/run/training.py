@@ -42,7 +42,7 @@ from t2t_vit.run.about import write_about
 from t2t_vit.run.images import loading, training_images
 from t2t_vit.run.network import check_baseline, new_network, starting_network
 from t2t_vit.run.occupied import occupied
-from t2t_vit.run.precision import AUTOCAST
+from t2t_vit.run.precision import AUTOCAST, settle_precision
 from t2t_vit.run.resuming import changed_settings, resume_point
 from t2t_vit.run.teacher import distillation_of
 
@@ -79,11 +79,15 @@ def train(
     with StopRequest() as stop, process_group(launcher, device) as process, ExitStack() as stack:
         device = process.device(device)
         images, val_images, num_classes = training_images(experiment)
-        settled = dataclasses.replace(experiment.model, num_classes=num_classes)
+        model_settings = dataclasses.replace(experiment.model, num_classes=num_classes)
+        precision = settle_precision(experiment.runtime.precision, device, warns=process.is_main)
         content = read_training_state(start) if start is not None else None
         _check_that_all_begin_alike(content, process)
         experiment = dataclasses.replace(
-            experiment, model=settled, data=_with_as_many_images_a_step(experiment, content, process)
+            experiment,
+            model=model_settings,
+            data=_with_as_many_images_a_step(experiment, content, process),
+            runtime=dataclasses.replace(experiment.runtime, precision=precision),
         )
         runtime, data = experiment.runtime, experiment.data
         distillation = distillation_of(experiment, images.classes, device)
@@ -103,7 +107,7 @@ def train(
         optimizer, schedule = experiment.optimizer, dataclasses.asdict(experiment.schedule)
         lr = _learning_rate(experiment, process.world_size)
         scales = rate_scales(parameter_depths(model), optimizer.layer_decay, optimizer.lr_scale)
-        autocast = AUTOCAST[runtime.precision]
+        autocast = AUTOCAST[precision]
         checkpoints = CheckpointFolder(
             folder,
             runtime.keep_checkpoints,
