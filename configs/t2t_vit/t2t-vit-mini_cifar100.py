@@ -43,7 +43,7 @@ experiment = Experiment(
         cutmix=0.0,
     ),
     optimizer=Optimizer(lr=1e-3, weight_decay=0.05, clip_grad_norm=1.0),
-    schedule=Schedule(epochs=20, warmup_epochs=1, min_lr=1e-5, cooldown_epochs=0),
+    schedule=Schedule(epochs=10, warmup_epochs=1, min_lr=1e-5, cooldown_epochs=0),
     ema=Ema(decay=0.999),
     runtime=Runtime(precision="auto", log_interval=200, checkpoint_interval=5, keep_checkpoints=1, device="cpu"),
 )
