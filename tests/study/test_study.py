@@ -127,7 +127,7 @@ def check_what_is_told(study, first, second):
     expected = 100 * (right["vit-mini_fashion-mnist"] - right["t2t-vit-digits_demo"])
     assert float(difference[1]) == pytest.approx(expected, abs=0.01)
     assert 0 < float(difference[2]) < 10
-    assert "2 runs at a time" in rows[0]
+    assert "float32, 2 runs at a time" in rows[0]
     assert "](curves-tiny.png)" in page
     assert "**" in rows[2]
     assert (study / "curves-tiny.png").stat().st_size > 5000
@@ -185,7 +185,8 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     other = call(study, "run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--cfg-options", *QUICK[:-2])
     assert other.returncode == 1
     assert "of a run with other settings: runtime.device 'cpu' (now 'auto')" in other.stderr
-    folders = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "data.dataset=image_folder")
+    machine = ("data.dataset=image_folder", "runtime.precision=bfloat16")
+    folders = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, *machine)
     assert (folders.returncode, folders.stdout) == (0, "4 of 4 runs are done\n")
     harder = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "model.drop_path_rate=0.2")
     assert "of a run with other settings: model.drop_path_rate" in harder.stderr
