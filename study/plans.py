@@ -93,7 +93,7 @@ STUDIES = {
     "fashion-mnist-small": Study(
         configs=("t2t-vit-small_fashion-mnist", "vit-small_fashion-mnist"),
         rates=(1e-3, 2e-3, 4e-3),
-        tuning_epochs=20,
+        tuning_epochs=10,
         held_back=1 / 12,
         seeds=(0, 1),
         images=FASHION_MNIST,
@@ -101,9 +101,15 @@ STUDIES = {
     "cifar100-small": Study(
         configs=("t2t-vit-small_cifar100", "t2t-vit-c-small_cifar100", "vit-small_cifar100", "resnet-small_cifar100"),
         rates=(1e-3, 2e-3, 4e-3),
-        tuning_epochs=20,
+        tuning_epochs=10,
         held_back=1 / 10,
         seeds=(0, 1),
+        images=CIFAR100,
+    ),
+    # The first of "cifar100-small" for longer.
+    "cifar100-small-300e": Study(
+        configs=("t2t-vit-small_cifar100-300e",),
+        seeds=(0,),
         images=CIFAR100,
     ),
 }

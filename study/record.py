@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from t2t_vit import __version__, run
+from t2t_vit import run
 from t2t_vit.config import Experiment, experiment_to_dict
 from t2t_vit.engine.checkpoint import CheckpointFolder
 from t2t_vit.engine.history import read_history
@@ -88,7 +87,7 @@ def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
     settings["data"].pop("root")  # of this machine
     last = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     parts = [*last.get("earlier", []), last]
-    code = last["t2t_vit_git"] or {}
+    code = [part["t2t_vit_git"] or {} for part in parts]
     return {
         "kind": "run",
         "study": study,
@@ -97,10 +96,10 @@ def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
         "parameters": size.num_parameters,
         "macs": size.macs + size.attention_macs,
         "seconds": read_history(folder).seconds,
-        "hardware": " and ".join(dict.fromkeys(_hardware(part, experiment.runtime.device) for part in parts)),
-        "versions": {"t2t_vit": __version__, **{name: last[name] for name in ("python", "torch", "timm")}},
-        "commit": code.get("commit"),
-        "dirty": any((part["t2t_vit_git"] or {}).get("dirty") for part in parts),
+        "hardware": _each(_hardware(part, experiment.runtime.device) for part in parts),
+        "versions": {name: _each(part[name] for part in parts) for name in ("t2t_vit", "python", "torch", "timm")},
+        "commit": _each(state["commit"] for state in code if state) or None,
+        "dirty": any(state.get("dirty") for state in code),
         "settings": settings,
     }
 
@@ -108,18 +107,22 @@ def _header(name: str, folder: Path, experiment: Experiment) -> dict[str, Any]:
 def _hardware(environment: dict[str, Any], device: str) -> str:
     if environment["gpus"] and device != "cpu":
         return str(environment["gpus"][0])
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    name = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
-    return f"{environment['threads']} of {os.cpu_count()} cores, {name}"
+    of_all = f" of {environment['cores']}" if "cores" in environment else ""  # earlier versions did not say it
+    return f"{environment['threads']}{of_all} cores, {environment.get('processor', environment['platform'])}"
+
+
+def _each(values: Iterable[str]) -> str:
+    """Return what the parts of a run have of something: ``2.15.0``, ``2.15.0 and 2.16.0``."""
+    return " and ".join(dict.fromkeys(values))
+
+
+def on_test_images(experiment: Experiment) -> Experiment:
+    """Return `experiment` on the images that are held out for the test, also where it was judged by others."""
+    return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, val_fraction=None))
 
 
 def _tested(experiment: Experiment, checkpoint: Path, weights: str) -> dict[str, Any]:
-    # On the test images, also where a part of the training images was left out.
-    experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, val_fraction=None))
-    evaluation = run.test(experiment, checkpoint, weights=weights, keep_scores=True).evaluation
+    evaluation = run.test(on_test_images(experiment), checkpoint, weights=weights, keep_scores=True).evaluation
     return {
         "kind": "test",
         "weights": weights,

@@ -56,8 +56,12 @@ def main() -> None:
         finals = {config: runs for config, runs in finals.items() if runs}
         tries = {config: read_tries(LOGS / study / config) for config in plan.configs}
         tries = {config: accuracies for config, accuracies in tries.items() if accuracies}
+        _check_that_networks_alone_differ(finals)
+        missing = ", ".join(f"`{config}`" for config in plan.configs if config not in finals)
+        not_run = [f"Not run yet: {missing}."] if missing else []
+        results = [_results(finals, plan.configs[0])] if finals else []
+        texts[f"results of {study}"] = "\n\n".join([*results, *not_run])
         if finals:
-            texts[f"results of {study}"] = _results(finals, plan.configs[0])
             picture = STUDY / f"curves-{study}.png"
             _draw(finals, picture)
             texts[f"curves of {study}"] = f"![Training loss by epoch, and test accuracy of each run]({picture.name})"
@@ -84,6 +88,23 @@ def main() -> None:
         sys.exit(f"no page has marks for: {lost}")
 
 
+def _check_that_networks_alone_differ(finals: dict[str, list[Record]]) -> None:
+    """End with an error if runs that stand side by side had other images, or another recipe."""
+    headers = [run.header for runs in finals.values() for run in runs]
+    for header in headers[1:]:
+        first, other = headers[0]["settings"], header["settings"]
+        own = {
+            "model": other["model"],
+            "baseline": other["baseline"],
+            "optimizer": first["optimizer"] | {"lr": other["optimizer"]["lr"]},
+            "runtime": first["runtime"] | {"seed": other["runtime"]["seed"]},
+        }
+        found = differences(first | own, other)
+        if found:
+            names = " and ".join(f"{one['study']}/{one['config']}/{one['which']}" for one in (headers[0], header))
+            sys.exit(f"error: {names} cannot stand side by side: {found}")
+
+
 def _tell_in_config(path: Path, runs: list[Record]) -> None:
     header, images = runs[0].header, runs[0].last("test")["images"]
     seeds = ", ".join(str(run.header["settings"]["runtime"]["seed"]) for run in runs)
@@ -98,10 +119,6 @@ def _tell_in_config(path: Path, runs: list[Record]) -> None:
 
 def _accuracies(runs: list[Record]) -> str:
     return ", ".join(f"{run.last('test')['accuracy/top1']:.2f}" for run in runs)
-
-
-def _minutes(runs: list[Record]) -> float:
-    return statistics.median(run.header["seconds"] for run in runs) / 60
 
 
 def _finals(folder: Path) -> list[Record]:
@@ -140,7 +157,7 @@ def _results(finals: dict[str, list[Record]], first: str) -> str:
             "config": f"`{config}`",
             **{name: size for (name, _), size in zip(SIZES.values(), sizes, strict=True)},
             "epochs": str(header["settings"]["schedule"]["epochs"]),
-            "test top-1, %": f"{mean:.2f} ± {(high - low) / 2:.2f}",
+            "test top-1, %": f"{mean:.2f} ({low:.2f} to {high:.2f})",
             "of each seed": _accuracies(runs),
             "less or more than the first": difference,
             "calibration error, %": f"{statistics.mean(test['calibration_error'] for test in tests):.1f}",
@@ -163,11 +180,15 @@ def _difference(runs: list[Record], first: list[Record]) -> str:
 
 def _cost(runs: list[Record]) -> str:
     """Return how long a run took, on what, and in which precision."""
-    header = runs[0].header
-    precision = header["settings"]["runtime"]["precision"]
-    beside = f", {header['jobs']} runs at a time" if header["jobs"] > 1 else ""
-    changed = ", from changed code" if any(run.header["dirty"] for run in runs) else ""
-    return f"{_minutes(runs):.0f} min, {header['hardware']}, {precision}{beside}{changed}"
+    headers = [run.header for run in runs]
+    minutes = ", ".join(dict.fromkeys(f"{header['seconds'] / 60:.0f}" for header in headers))
+    places = dict.fromkeys(
+        f"{header['hardware']}, {header['settings']['runtime']['precision']}"
+        + (f", {header['jobs']} runs at a time" if header["jobs"] > 1 else "")
+        for header in headers
+    )
+    changed = ", from changed code" if any(header["dirty"] for header in headers) else ""
+    return f"{minutes} min, {' and '.join(places)}{changed}"
 
 
 def _rates(tries: dict[str, dict[float, float]]) -> str:

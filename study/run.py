@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,14 +23,15 @@ from typing import Annotated
 
 import torch
 import typer
+from filelock import FileLock, Timeout
 from plans import STUDIES, Study
 from record import differences, read_tries, write_record
 
 from t2t_vit.cli.arguments import expand
 from t2t_vit.config import experiment_to_dict, load_experiment
 from t2t_vit.engine.checkpoint import CheckpointFolder
+from t2t_vit.engine.history import read_history
 from t2t_vit.errors import T2TViTError, TrainingError
-from t2t_vit.files import write_text
 from t2t_vit.weights.save import publish
 
 STUDY = Path(__file__).parent
@@ -95,7 +97,7 @@ def train(
     """Train each network with each seed on all training images, and test it once, at the end."""
     plan = _plan(study)
     for config in _chosen(plan, only):
-        _compare_rates(study, config, load_experiment(config, cfg_options or ()).optimizer.lr)
+        _compare_rates(study, config, load_experiment(config, cfg_options or ()).optimizer.lr, plan.rates)
     work = [
         Job(f"{study}/{config}/seed-{seed}", config, ("runtime.validate=False", f"runtime.seed={seed}"), has_test=True)
         for seed in seeds or plan.seeds
@@ -105,10 +107,10 @@ def train(
 
 
 @app.command()
-def export(study: str, folder: Path) -> None:
-    """Write the weights of all finished final runs into a folder, as float16, with their records."""
-    _plan(study)
-    records = sorted((LOGS / study).rglob("seed-*.jsonl"))
+def export(study: str, folder: Path, only: Names = None) -> None:
+    """Write the weights of all finished final runs into a folder, as float16, and all records into its logs."""
+    chosen = _chosen(_plan(study), only)
+    records = [record for config in chosen for record in sorted((LOGS / study / config).glob("seed-*.jsonl"))]
     if not records:
         typer.echo(f"error: no final run of {study} is finished; train them first", err=True)
         raise typer.Exit(1)
@@ -121,9 +123,8 @@ def export(study: str, folder: Path) -> None:
             lost = True
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        flat = name.replace("/", ".")
-        typer.echo(publish(checkpoint, folder / f"{flat}.safetensors", half=True))
-        write_text(folder / f"{flat}.jsonl", record.read_text(encoding="utf-8"))
+        typer.echo(publish(checkpoint, folder / f"{name.replace('/', '.')}.safetensors", half=True))
+    shutil.copytree(LOGS / study, folder / "logs" / study, dirs_exist_ok=True)
     if lost:
         raise typer.Exit(1)
 
@@ -150,9 +151,36 @@ def _chosen(plan: Study, only: list[str] | None) -> list[str]:
 def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple[str, ...]) -> None:
     """Run what is not done, `jobs` at a time; end with a status that says whether all is."""
     _check_settings(work, options)
-    todo = [job for job in work if not _record(job).is_file()]
-    typer.echo(f"{len(work) - len(todo)} of {len(work)} runs are done")
     end = None if minutes is None else time.monotonic() + 60 * minutes
+    RUNS.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(RUNS / ".lock", blocking=False):
+            _wait_for_others(end)
+            failed = _run_all([job for job in work if not _record(job).is_file()], len(work), jobs, end, options)
+    except Timeout:
+        typer.echo(f"error: another command of the study is at work in {RUNS}; wait for it, or end it", err=True)
+        raise typer.Exit(1) from None
+    if failed:
+        raise typer.Exit(1)
+    if not all(_record(job).is_file() for job in work):
+        raise typer.Exit(STILL_TO_DO)
+
+
+def _wait_for_others(end: float | None) -> None:
+    """Wait for runs that a killed command left behind: beside others they would take longer than is recorded."""
+    told: set[Path] = set()
+    while others := {lock.parent for lock in RUNS.glob("*/*/*/.lock") if read_history(lock.parent).state == "running"}:
+        if others - told:
+            typer.echo(f"waiting for runs of an earlier command: {', '.join(sorted(map(str, others)))}")
+            told |= others
+        if end is not None and time.monotonic() > end:
+            return
+        time.sleep(1)
+
+
+def _run_all(todo: list[Job], count: int, jobs: int, end: float | None, options: tuple[str, ...]) -> list[Job]:
+    """Run `todo`, of `count` in all, until `end`; return those that failed."""
+    typer.echo(f"{count - len(todo)} of {count} runs are done")
     failed, waiting, told = [], list(todo), time.monotonic()
     threads = max((os.cpu_count() or 1) // jobs, 1)
     torch.set_num_threads(threads)  # tests are made here, while other runs train
@@ -164,7 +192,7 @@ def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple
                 del running[job]
                 try:
                     typer.echo(f"{job.name}: {_finish(job, process.returncode, jobs)}")
-                except T2TViTError as error:
+                except (T2TViTError, OSError, RuntimeError) as error:  # as is want of memory
                     failed.append(job)
                     typer.echo(f"{job.name}: {error}", err=True)
             while waiting and len(running) < jobs:
@@ -179,15 +207,15 @@ def _carry_out(work: list[Job], jobs: int, minutes: float | None, options: tuple
                 for job in running:
                     typer.echo(f"{job.name}: {_last_line(job)}")
             time.sleep(0.5)
-    if failed:
-        raise typer.Exit(1)
-    if not all(_record(job).is_file() for job in work):
-        raise typer.Exit(STILL_TO_DO)
+    return failed
 
 
-def _compare_rates(study: str, config: str, rate: float) -> None:
-    """Say so if a config's rate is not the best of those tried."""
+def _compare_rates(study: str, config: str, rate: float, planned: tuple[float, ...]) -> None:
+    """Say so if a config's rate is not the best of those tried, or if not all were tried that are `planned`."""
     tries = read_tries(LOGS / study / config)
+    untried = ", ".join(f"{other:g}" for other in planned if other not in tries)
+    if untried:
+        typer.echo(f"warning: {config} was not tried with optimizer.lr={untried}; tune first", err=True)
     best = [tried for tried, accuracy in tries.items() if accuracy == max(tries.values())]
     if best and rate not in best:
         told = " or ".join(f"{tried:g}" for tried in best)
@@ -240,8 +268,10 @@ def _start(job: Job, options: tuple[str, ...], threads: int) -> subprocess.Popen
         sys.executable, "-m", "t2t_vit", "train", job.config, "--work-dir", str(RUNS / job.name), "--resume", "auto",
         "--cfg-options", *job.options, *options,
     ]  # fmt: skip
-    # timm's fused attention is slow in bfloat16 on a CPU, as ours would be (benchmarks/attention.py).
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TIMM_FUSED_ATTN": "0"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    if not torch.cuda.is_available():
+        # timm's fused attention is slow in bfloat16 on a CPU, as ours would be (benchmarks/attention.py).
+        environment["TIMM_FUSED_ATTN"] = "0"
     with (RUNS / f"{job.name}.txt").open("ab") as output:
         return subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -263,5 +293,5 @@ def _last_line(job: Job) -> str:
 if __name__ == "__main__":
     try:
         app(expand(sys.argv[1:]))
-    except T2TViTError as error:
+    except (T2TViTError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from plans import STUDIES
-from record import calibration_error
+from record import calibration_error, on_test_images
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -49,7 +49,9 @@ def main(study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}
         sys.exit(f"error: {name} is not finished: {record} and {folder} should be there")
     header = json.loads(record.read_text(encoding="utf-8").splitlines()[0])
     experiment = run.stored_experiment(folder)
-    exact = dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, precision="float32"))
+    exact = dataclasses.replace(
+        on_test_images(experiment), runtime=dataclasses.replace(experiment.runtime, precision="float32")
+    )
     with tempfile.TemporaryDirectory() as scratch:
         published = publish(checkpoint, Path(scratch) / "weights.safetensors", half=True)
         tested = run.test(exact, published, keep_scores=True)
@@ -92,6 +94,7 @@ def _card(study: str, config: str, header: dict[str, Any], tested: run.TestRun, 
         epochs=header["settings"]["schedule"]["epochs"],
         minutes=f"{header['seconds'] / 60:.0f}",
         hardware=header["hardware"],
+        precision=header["settings"]["runtime"]["precision"],
         versions=", ".join(f"{name} {version}" for name, version in header["versions"].items()),
         images=f"{len(right):,}",
         top1=f"{100 * float(right.float().mean()):.2f}",

@@ -16,5 +16,5 @@ experiment = dataclasses.replace(
     data=dataclasses.replace(base.data, dataset="fashion_mnist"),
     preprocessing=Preprocessing(crop_pct=1.0, mean=(0.286,), std=(0.353,)),
     augmentation=dataclasses.replace(base.augmentation, crop_scale=(0.7, 1.0), rand_augment=None, mixup=0.2),
-    schedule=dataclasses.replace(base.schedule, epochs=150, warmup_epochs=5),
+    schedule=dataclasses.replace(base.schedule, epochs=150),
 )

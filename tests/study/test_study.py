@@ -29,14 +29,14 @@ PLAN = """
 from dataclasses import dataclass
 from real_plans import Study
 STUDIES = {"tiny": Study(
-    configs=("t2t-vit-digits_demo", "vit-mini_fashion-mnist"), rates=(1e-3, 3e-3), tuning_epochs=1, held_back=0.3,
-    seeds=(0, 1), images="Handwritten digits; their licence is CC BY 4.0.",
-), "settled": Study(configs=("t2t-vit-digits_demo",), seeds=(0,), images="")}
+    configs=("t2t-vit-mini_fashion-mnist", "vit-mini_fashion-mnist"), rates=(1e-3, 3e-3), tuning_epochs=1,
+    held_back=0.3, seeds=(0, 1), images="Handwritten digits; their licence is CC BY 4.0.",
+), "settled": Study(configs=("t2t-vit-mini_fashion-mnist",), seeds=(0,), images="")}
 """
 QUICK = (
     "data.dataset=digits", "data.download=False", "data.root=data/imagenet", "model.img_size=16",
     "data.batch_size=256", "data.num_workers=0", "schedule.epochs=2", "schedule.warmup_epochs=0", "runtime.device=cpu",
-    "schedule.cooldown_epochs=0",
+    "schedule.cooldown_epochs=0", "runtime.precision=float32",
 )  # fmt: skip
 PAGE = """before
 <!-- results of tiny -->
@@ -61,7 +61,7 @@ def study(tmp_path):
     (tmp_path / "README.md").write_text("nothing is marked here\n", "utf-8")
     configs = tmp_path / "configs" / "t2t_vit"
     configs.mkdir(parents=True)
-    for name in ("t2t-vit-digits_demo", "vit-mini_fashion-mnist"):
+    for name in ("t2t-vit-mini_fashion-mnist", "vit-mini_fashion-mnist"):
         (configs / f"{name}.py").write_text('"""A network.\n\nHardware: two CPU cores.\n"""\n', "utf-8")
     return folder
 
@@ -82,12 +82,14 @@ def check_what_is_exported(study):
     (weights,) = (study / "out").glob("tiny.vit-mini_fashion-mnist.seed-0-*.safetensors")
     state = read_checkpoint(weights).state_dict()
     assert {value.dtype for value in state.values()} == {torch.float16}
-    assert len(list((study / "out").iterdir())) == 8
+    assert len(list((study / "out").glob("*.safetensors"))) == 4
+    logs = study / "out" / "logs"
+    assert {path.relative_to(logs) for path in logs.rglob("*.jsonl")} == {Path(name) for name in records(study)}
     shutil.move(study / "runs" / "tiny" / "vit-mini_fashion-mnist", study / "elsewhere")
     done = call(study, "run.py", "export", "tiny", study / "less")
     assert done.returncode == 1
     assert "tiny/vit-mini_fashion-mnist/seed-0 was trained elsewhere, or its checkpoints are gone" in done.stderr
-    assert len(list((study / "less").iterdir())) == 4
+    assert len(list((study / "less").glob("*.safetensors"))) == 2
     shutil.move(study / "elsewhere", study / "runs" / "tiny" / "vit-mini_fashion-mnist")
 
 
@@ -95,16 +97,16 @@ def check_what_is_shipped(study, accuracy):
     done = call(study, "ship.py", "tiny")
     assert done.returncode == 0, done.stderr
     shipped = study.parent / "src" / "t2t_vit" / "shipped"
-    digest = hashlib.sha256((shipped / "t2t-vit-digits_demo.safetensors").read_bytes()).hexdigest()
-    assert (shipped / "SHA256SUMS").read_text("utf-8") == f"{digest}  t2t-vit-digits_demo.safetensors\n"
-    card = (shipped / "t2t-vit-digits_demo.md").read_text("utf-8")
+    digest = hashlib.sha256((shipped / "t2t-vit-mini_fashion-mnist.safetensors").read_bytes()).hexdigest()
+    assert (shipped / "SHA256SUMS").read_text("utf-8") == f"{digest}  t2t-vit-mini_fashion-mnist.safetensors\n"
+    card = (shipped / "t2t-vit-mini_fashion-mnist.md").read_text("utf-8")
     top1 = re.search(r"top-1 accuracy \| (\S+) % \(95 % interval (\S+) to (\S+)\)", card)
     assert float(top1[1]) == pytest.approx(accuracy, abs=1)  # float16 may turn a picture or two
     assert float(top1[2]) < float(top1[1]) < float(top1[3])
     assert digest in card
     assert "CC BY 4.0" in card
-    assert str(study.parent).encode() not in (shipped / "t2t-vit-digits_demo.safetensors").read_bytes()
-    assert read_checkpoint(shipped / "t2t-vit-digits_demo.safetensors").classes == tuple("0123456789")
+    assert str(study.parent).encode() not in (shipped / "t2t-vit-mini_fashion-mnist.safetensors").read_bytes()
+    assert read_checkpoint(shipped / "t2t-vit-mini_fashion-mnist.safetensors").classes == tuple("0123456789")
     assert "$" not in card
 
 
@@ -116,15 +118,15 @@ def check_what_is_told(study, first, second):
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == 4
     assert f"| {first:.2f}, {second:.2f} |" in rows[0]
-    assert "(1." not in rows[0]
+    assert "M (" not in rows[0]
     difference = re.search(r"M \(\S+\) \| .* \| ([+-]\S+) ± (\S+) \|", rows[1])
     right = {
         config: np.mean(
             [list(map(int, records(study)[f"tiny/{config}/seed-{seed}.jsonl"][-1]["right"])) for seed in (0, 1)]
         )
-        for config in ("vit-mini_fashion-mnist", "t2t-vit-digits_demo")
+        for config in ("vit-mini_fashion-mnist", "t2t-vit-mini_fashion-mnist")
     }
-    expected = 100 * (right["vit-mini_fashion-mnist"] - right["t2t-vit-digits_demo"])
+    expected = 100 * (right["vit-mini_fashion-mnist"] - right["t2t-vit-mini_fashion-mnist"])
     assert float(difference[1]) == pytest.approx(expected, abs=0.01)
     assert 0 < float(difference[2]) < 10
     assert "float32, 2 runs at a time" in rows[0]
@@ -132,7 +134,7 @@ def check_what_is_told(study, first, second):
     assert "**" in rows[2]
     assert (study / "curves-tiny.png").stat().st_size > 5000
     assert (study.parent / "README.md").read_text("utf-8") == "nothing is marked here\n"
-    config = study.parent / "configs" / "t2t_vit" / "t2t-vit-digits_demo.py"
+    config = study.parent / "configs" / "t2t_vit" / "t2t-vit-mini_fashion-mnist.py"
     told = config.read_text("utf-8")
     assert told.startswith('"""A network.\n\nHardware: ')
     measured = f"top-1 {first:.2f}, {second:.2f} % of 359 test images (seed 0, 1; the moving average after 2 epochs)"
@@ -164,7 +166,7 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     assert done.returncode == 0, done.stderr
     found = records(study)
     assert len(found) == 9
-    header, *lines = found["tiny/t2t-vit-digits_demo/seed-1.jsonl"]
+    header, *lines = found["tiny/t2t-vit-mini_fashion-mnist/seed-1.jsonl"]
     assert header["settings"]["runtime"]["seed"] == 1
     assert header["parameters"] > 1000
     assert header["seconds"] > 0
@@ -182,7 +184,7 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
 
     check_what_is_exported(study)
 
-    other = call(study, "run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--cfg-options", *QUICK[:-2])
+    other = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "runtime.device=auto")
     assert other.returncode == 1
     assert "of a run with other settings: runtime.device 'cpu' (now 'auto')" in other.stderr
     machine = ("data.dataset=image_folder", "runtime.precision=bfloat16")
@@ -191,17 +193,23 @@ def test_a_study_is_tuned_trained_tested_once_and_told(study):
     harder = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "model.drop_path_rate=0.2")
     assert "of a run with other settings: model.drop_path_rate" in harder.stderr
     warned = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK, "optimizer.lr=0.5")
-    assert "t2t-vit-digits_demo has optimizer.lr=0.5; the best of those tried is" in warned.stderr
+    assert "t2t-vit-mini_fashion-mnist has optimizer.lr=0.5; the best of those tried is" in warned.stderr
+    assert "was not tried" not in warned.stderr
+    (study / "logs" / "tiny" / "t2t-vit-mini_fashion-mnist" / "rate-0.003.jsonl").unlink()
+    untried = call(study, "run.py", "train", "tiny", "--cfg-options", *QUICK)
+    assert "warning: t2t-vit-mini_fashion-mnist was not tried with optimizer.lr=0.003; tune first" in untried.stderr
 
-    first, second = (found[f"tiny/t2t-vit-digits_demo/seed-{seed}.jsonl"][-1]["accuracy/top1"] for seed in (0, 1))
+    first, second = (
+        found[f"tiny/t2t-vit-mini_fashion-mnist/seed-{seed}.jsonl"][-1]["accuracy/top1"] for seed in (0, 1)
+    )
     check_what_is_shipped(study, first)
     check_what_is_told(study, first, second)
 
 
 def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
-    arguments = ("run.py", "train", "tiny", "--only", "t2t-vit-digits_demo", "--seeds", 0)
+    arguments = ("run.py", "train", "tiny", "--only", "t2t-vit-mini_fashion-mnist", "--seeds", 0)
     long = [*QUICK, "schedule.epochs=400"]
-    folder = study / "runs" / "tiny" / "t2t-vit-digits_demo" / "seed-0"
+    folder = study / "runs" / "tiny" / "t2t-vit-mini_fashion-mnist" / "seed-0"
     for minutes in (0.3, 0.6, 1.2):  # on a busy machine, the first may end before a run has begun
         first = call(study, *arguments, "--minutes", minutes, "--cfg-options", *long)
         assert first.returncode == 75, first.stderr
@@ -222,6 +230,33 @@ def test_time_that_is_up_stops_runs_and_the_same_command_goes_on(study):
     assert second.returncode == 143
     assert "resumed from" in told.read_text("utf-8")
     assert "stopped at step" in told.read_text("utf-8").splitlines()[-1]
+    assert not records(study)
+
+
+def test_commands_do_not_get_in_each_others_way(study):
+    """A second one is refused, and what a killed one leaves at work is waited for."""
+    arguments = ("run.py", "train", "tiny", "--only", "t2t-vit-mini_fashion-mnist", "--seeds", 0)
+    options = ("--cfg-options", *QUICK, "schedule.epochs=4000")
+    told = study / "runs" / "tiny" / "t2t-vit-mini_fashion-mnist" / "seed-0.txt"
+    first = subprocess.Popen(
+        [sys.executable, str(study / "run.py"), *map(str, arguments[1:]), *options], cwd=study.parent
+    )
+    end = time.monotonic() + 120
+    while not (told.is_file() and "steps on" in told.read_text("utf-8")) and time.monotonic() < end:
+        time.sleep(0.2)
+    try:
+        second = call(study, *arguments, *options)
+        assert second.returncode == 1
+        assert "another command of the study is at work" in second.stderr
+        first.kill()
+        first.wait()
+        third = call(study, *arguments, "--minutes", 0.05, *options)
+        assert third.returncode == 75, third.stderr
+        assert "waiting for runs of an earlier command" in third.stdout
+        assert "stopped at step" not in told.read_text("utf-8")
+    finally:
+        first.kill()
+        subprocess.run(["pkill", "-TERM", "-f", str(study / "runs")], check=False)
     assert not records(study)
 
 
@@ -314,7 +349,7 @@ def test_features_are_worth_what_they_tell_of_other_pictures(study, tmp_path):
         ),
         (("run.py", "tune", "settled"), 1, "error: settled takes its learning rate from another study"),
         (("run.py", "export", "tiny", "out"), 1, "error: no final run of tiny is finished; train them first"),
-        (("ship.py", "tiny"), 1, "error: tiny/t2t-vit-digits_demo/seed-0 is not finished"),
+        (("ship.py", "tiny"), 1, "error: tiny/t2t-vit-mini_fashion-mnist/seed-0 is not finished"),
         (("ship.py", "large"), 2, "'large'; there are tiny, settled"),
         (("features.py", "t2t-vit-t-1", "pictures"), 1, "error: unknown model 't2t-vit-t-1'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from t2t_vit.config import Experiment, experiment_to_json
 from t2t_vit.errors import TrainingError
 from t2t_vit.files import write_text
+from t2t_vit.run.precision import computes_in_bfloat16
 
 
 def write_about(folder: Path, experiment: Experiment) -> None:
@@ -64,8 +66,21 @@ def _environment() -> dict[str, Any]:
         "pillow": PIL.__version__,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "bfloat16": computes_in_bfloat16(torch.device("cpu")),
         "threads": torch.get_num_threads(),
     }
+
+
+def _processor() -> str:
+    """Return the name of the processor; of its architecture, where the system does not tell more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return name or platform.processor() or platform.machine()
 
 
 def _git_state(folder: Path) -> dict[str, Any] | None:
