@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from t2t_vit import run
+from t2t_vit.errors import ConfigError
 from t2t_vit.run.precision import computes_in_bfloat16, settle_precision
 
 CPU = torch.device("cpu")
@@ -68,3 +69,18 @@ def test_a_run_keeps_what_was_decided_and_says_nothing_of_it_when_it_goes_on(rec
     run.train(longer, tmp_path, resume="last")
     said = (tmp_path / "train.log").read_text("utf-8").splitlines()
     assert [line for line in said if line.startswith("changed")] == ["changed since: schedule.epochs: 1, now 2"]
+
+
+def test_processes_that_would_choose_differently_are_refused(recipe, tmp_path, monkeypatch):
+    """Two kinds of GPUs are not to be had here: what the other process says is made up."""
+    monkeypatch.setattr(
+        "t2t_vit.run.training.gather_everywhere",
+        lambda value, process: [value, "float16"] if isinstance(value, str) else [value],
+    )
+    with pytest.raises(ConfigError, match=rf"of some processes \({FASTEST}, float16\); name one"):
+        run.train(recipe(runtime={"precision": "auto"}), tmp_path)
+    assert list(tmp_path.glob("*.pth")) == []
+
+
+def test_other_accelerators_have_bfloat16():
+    assert settle_precision("auto", torch.device("xpu"), warns=True) == "bfloat16"

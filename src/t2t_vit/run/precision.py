@@ -40,9 +40,10 @@ def settle_precision(
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Return whether `device` has instructions for bfloat16; emulated, it is slower than float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
-        return False
+        return True
     # torch.cpu.get_capabilities, which says it for all processors, is not in PyTorch 2.10.
     if platform.machine().lower() in ("x86_64", "amd64"):
         return bool(torch.cpu._is_avx512_bf16_supported())

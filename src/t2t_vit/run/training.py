@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from t2t_vit.config import Data, Experiment, Schedule, experiment_from_json, experiment_to_dict, experiment_to_json
+from t2t_vit.config import (
+    Data,
+    Experiment,
+    Runtime,
+    Schedule,
+    experiment_from_json,
+    experiment_to_dict,
+    experiment_to_json,
+)
 from t2t_vit.data.augment import Augment, Mix, seed_everything
 from t2t_vit.data.class_weights import class_weights
 from t2t_vit.data.freed_memory import keep_freed_memory
@@ -79,15 +87,14 @@ def train(
     with StopRequest() as stop, process_group(launcher, device) as process, ExitStack() as stack:
         device = process.device(device)
         images, val_images, num_classes = training_images(experiment)
-        model_settings = dataclasses.replace(experiment.model, num_classes=num_classes)
-        precision = settle_precision(experiment.runtime.precision, device, warns=process.is_main)
+        settled = dataclasses.replace(experiment.model, num_classes=num_classes)
         content = read_training_state(start) if start is not None else None
         _check_that_all_begin_alike(content, process)
         experiment = dataclasses.replace(
             experiment,
-            model=model_settings,
+            model=settled,
             data=_with_as_many_images_a_step(experiment, content, process),
-            runtime=dataclasses.replace(experiment.runtime, precision=precision),
+            runtime=_with_settled_precision(experiment, device, process),
         )
         runtime, data = experiment.runtime, experiment.data
         distillation = distillation_of(experiment, images.classes, device)
@@ -107,7 +114,7 @@ def train(
         optimizer, schedule = experiment.optimizer, dataclasses.asdict(experiment.schedule)
         lr = _learning_rate(experiment, process.world_size)
         scales = rate_scales(parameter_depths(model), optimizer.layer_decay, optimizer.lr_scale)
-        autocast = AUTOCAST[precision]
+        autocast = AUTOCAST[runtime.precision]
         checkpoints = CheckpointFolder(
             folder,
             runtime.keep_checkpoints,
@@ -298,6 +305,22 @@ def _check_that_all_begin_alike(content: Mapping[str, Any] | None, process: Proc
             f"the processes would go on from different steps ({', '.join(map(str, steps))}); the work folder has to "
             "be one that all of them see"
         )
+
+
+def _with_settled_precision(experiment: Experiment, device: torch.device, process: Process) -> Runtime:
+    """Return the settings of the run with the precision that its devices compute in.
+
+    Raises:
+        ConfigError: They would choose different ones: their gradients are summed.
+    """
+    precision = settle_precision(experiment.runtime.precision, device, warns=process.is_main)
+    precisions = gather_everywhere(precision, process)
+    if len(set(precisions)) > 1:
+        raise ConfigError(
+            f"runtime.precision=auto (--amp) means another one on the devices of some processes "
+            f"({', '.join(precisions)}); name one that all of them have"
+        )
+    return dataclasses.replace(experiment.runtime, precision=precision)
 
 
 def _class_weights(experiment: Experiment, images: ImageSet | ImageStream, device: torch.device) -> torch.Tensor | None:
