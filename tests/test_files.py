@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -79,3 +80,19 @@ def test_others_may_read_it_as_far_as_the_umask_says(tmp_path, mask, mode):
 def test_text_is_utf8_whatever_the_locale(tmp_path):
     write_text(tmp_path / "run.txt", "×–é")
     assert (tmp_path / "run.txt").read_bytes() == "×–é".encode()
+
+
+def test_files_are_flushed_where_only_what_may_be_written_can_be(tmp_path, monkeypatch):
+    """As on Windows, which cannot flush folders either."""
+    fcntl = pytest.importorskip("fcntl", reason="what a handle is for is asked as POSIX has it")
+    flushed = []
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode) or fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "run.json", "new")
+    assert (tmp_path / "run.json").read_text(encoding="utf-8") == "new"
+    assert len(flushed) == 1

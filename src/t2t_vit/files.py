@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -26,10 +26,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
         _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
         temporary.replace(path)
-        _flush(path.parent)
+        with suppress(OSError):  # folders cannot be flushed everywhere
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,13 +42,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the operating system put `path` on disk; folders cannot be flushed everywhere."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        if path.is_dir():
-            return
-        raise
+    """Have the operating system put `path` on disk."""
+    # Windows flushes what may be written alone; a folder cannot be opened so.
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
