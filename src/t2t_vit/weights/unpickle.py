@@ -101,7 +101,7 @@ def read_zip(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive:
             instructions = archive.read(_checked_pickle_name(path, archive))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:  # ValueError: a name that is no text
         raise _damaged(path, error) from error
     _check_instructions(path, io.BytesIO(instructions))
     return _load(path, mmap=True)
@@ -158,7 +158,7 @@ def _check_instructions(path: Path, stream: IO[bytes]) -> object:
             num_tuples += instruction.startswith("TUPLE")
             if argument is not None:
                 last_argument = argument
-    except (ValueError, EOFError, OverflowError) as error:
+    except (ValueError, EOFError, OverflowError, MemoryError) as error:
         raise _damaged(path, error) from error
     foreign = sorted(name for name in names if name not in STAND_INS and not _TENSOR_NAME.fullmatch(name))
     if foreign:
