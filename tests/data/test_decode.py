@@ -514,3 +514,13 @@ def test_an_array_that_is_no_picture_is_refused_with_advice(array, message):
 def test_an_unknown_channel_order_is_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"channel_order is 'grb'; expected one of 'bgr', 'rgb'"):
         from_array(np.zeros((2, 2, 3), np.uint8), "grb")
+
+
+@pytest.mark.parametrize("format", ["ICO", "ICNS"])
+def test_icons_are_refused_before_what_is_in_them_is_decoded(format, tmp_path, monkeypatch):
+    """Pillow decodes them while it opens them, whatever their size."""
+    file = tmp_path / "icon.png"
+    Image.new("RGB", (64, 64)).save(file, format)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(ImageError, match=r"icon\.png is an icon, which may hold several pictures"):
+        decode(file)

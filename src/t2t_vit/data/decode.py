@@ -48,6 +48,9 @@ SUFFIXES: Final = (
 MAX_PIXELS: Final = 178_956_970
 """More are taken for a decompression bomb. It is Pillow's own limit, but here it always holds."""
 
+#: How ICO and ICNS files begin: Pillow decodes what is in them before it tells how large that is.
+_ICONS: Final = (b"\x00\x00\x01\x00", b"icns")
+
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,6 +78,8 @@ def decode(source: str | os.PathLike[str] | bytes, mode: Mode = "RGB") -> Image.
     data, name = (source, "The data") if isinstance(source, bytes) else (_read(source), str(source))
     if not data:
         raise ImageError(f"{name} is empty: it has 0 bytes.")
+    if data.startswith(_ICONS):
+        raise ImageError(f"{name} is an icon, which may hold several pictures; save one of them as PNG first.")
     file = _WholeFile(data) if ImageFile.LOAD_TRUNCATED_IMAGES else io.BytesIO(data)
     with _errors_of(name), silent_pillow():
         try:
@@ -149,11 +154,11 @@ def _read(source: str | os.PathLike[str]) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         path = Path(source)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        if isinstance(error, OSError) and Path(source).is_dir():
+        if isinstance(error, OSError) and os.path.isdir(source):  # noqa: PTH112 -- never raises
             raise ImageError(f"{Path(source)} is a folder; expected an image file.") from None
         raise ImageError(f"{Path(source)} cannot be read: {_reason(error)}.") from error
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 -- never raises
         raise ImageNotFoundError(f"There is no image file {path}: {folder} is not a folder.")
     # A flat data set can have a million names; the nearest of some thousands comes in time.
     known = [entry.name for entry in islice(folder.iterdir(), 5000)]
@@ -191,7 +196,7 @@ def _stored(image: Image.Image) -> _Stored:
 
 def _convert(image: Image.Image, mode: Mode, name: str) -> Image.Image:
     """Return `image` whole, upright and in `mode`, without metadata that would have it turned again."""
-    if image.format in {"EPS", "WMF"}:
+    if image.format in {"EPS", "WMF", "IPTC"}:
         raise ImageError(f"{name} is a drawing ({image.format}), not a picture; render it to PNG first.")
     _check_size(image.size, name)
     stored = _stored(image)
@@ -322,7 +327,8 @@ def _errors_of(name: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Return an error's text on one line."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error)  # an OSError's text says the name again
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
 def _why_unidentified(name: str, data: bytes) -> str:

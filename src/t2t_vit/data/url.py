@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import string
 import urllib.error
 import urllib.request
 from typing import Final
+from urllib.parse import quote
 
 from t2t_vit.errors import ImageError
 
@@ -26,7 +28,7 @@ def read_url(url: str) -> bytes:
         ImageError: It cannot be had, or has more than `MAX_BYTES`.
     """
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+        with urllib.request.urlopen(quote(url, safe=string.punctuation), timeout=_TIMEOUT_SECONDS) as response:
             data: bytes = response.read(MAX_BYTES + 1)
     except urllib.error.HTTPError as error:
         error.close()

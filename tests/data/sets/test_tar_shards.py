@@ -413,3 +413,14 @@ def test_corrupt_image_of_a_stream_is_told_when_it_is_loaded(tmp_path):
     with pytest.raises(ImageError, match=r"x\.tar/1\.png: "):
         bad.load("RGB")
     assert np.count_nonzero([one.label == 0 for one in seen]) == 2
+
+
+@pytest.mark.parametrize("cls", [TarShards, TarStream])
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_header_that_would_fill_the_memory_is_refused(cls, format, tmp_path):
+    long = tarfile.TarInfo("a" * 3_000_000 if format == tarfile.GNU_FORMAT else "a.png")
+    if format == tarfile.PAX_FORMAT:
+        long.pax_headers = {"comment": "0" * 3_000_000}
+    pack(tmp_path / "x.tar", [("b.png", png(1)), ("b.cls", b"0"), long], format=format)
+    options = {"classes": ("0",)} if cls is TarStream else {}
+    assert "is broken or cut off: a header of 30000" in message_of("x.tar", root=str(tmp_path), cls=cls, **options)

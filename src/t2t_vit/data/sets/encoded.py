@@ -1,4 +1,4 @@
-"""Pictures that are bytes within a larger file."""
+"""Pictures that come as bytes: from within a larger file, or from the web."""
 
 from __future__ import annotations
 

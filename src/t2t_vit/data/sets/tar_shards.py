@@ -17,7 +17,7 @@ from glob import glob, has_magic
 from http.client import HTTPException
 from itertools import product
 from pathlib import Path
-from typing import IO, Final, NamedTuple, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
@@ -31,6 +31,11 @@ from t2t_vit.errors import DatasetError, ImageError
 
 LABELS: Final = ("cls", "json", "txt")
 _MAX_LABEL_BYTES: Final = 1024**2
+_MAX_HEADER_BYTES: Final = 1024**2
+#: Headers that say something of the one after them, such as a long name.
+_LONG_HEADERS: Final = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 _MAX_SHARDS: Final = 1_000_000
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _RANGE: Final = re.compile(r"(\d+)\.\.(\d+)")
@@ -61,6 +66,12 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        # Such headers are read whole, of whatever size they say they are: a compressed stream can say gigabytes.
+        if self.type in _LONG_HEADERS and self.size > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes, more than {_MAX_HEADER_BYTES}")
+        return super()._proc_member(tar)  # type: ignore[misc]
 
 
 class TarShards(ImageSet):
