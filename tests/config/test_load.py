@@ -264,3 +264,12 @@ def test_experiment_cannot_be_changed_by_accident():
 def test_height_and_width_of_the_image():
     assert experiment_from_json('{"model": {"img_size": 96}}', "text").model.image_height_width == (96, 96)
     assert experiment_from_json('{"model": {"img_size": [96, 64]}}', "text").model.image_height_width == (96, 64)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, '{"a": ' * 100_000])
+def test_json_that_cannot_be_taken_in_is_told(text, tmp_path):
+    (tmp_path / "experiment.json").write_text(text)
+    with pytest.raises(ConfigError, match="is not JSON"):
+        load_experiment(tmp_path / "experiment.json")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        experiment_from_json(text, "the file")

@@ -282,3 +282,8 @@ def test_model_settings_of_mmpretrains_backbone_and_head():
 def test_unknown_model_setting_names_the_nearest():
     with pytest.raises(ConfigError, match=r"backbone has no setting 'embed_dim'. Did you mean 'embed_dims'"):
         model_settings("backbone", {"embed_dim": 3})
+
+
+@pytest.mark.parametrize("text", ['{{"blocks": 0.1}}', "(" * 10_000 + ")" * 10_000, "{[1]: 2}"])
+def test_what_reads_like_no_value_is_a_text(text):
+    assert parse_value(text) == text

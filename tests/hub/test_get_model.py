@@ -9,7 +9,7 @@ import torch
 
 from t2t_vit import Experiment, get_model
 from t2t_vit.config import Model, Preprocessing, load_experiment
-from t2t_vit.errors import ConfigError, DeviceError, UnknownModelError
+from t2t_vit.errors import CheckpointError, ConfigError, DeviceError, UnknownModelError
 
 CONFIG = Path(__file__).parents[2] / "configs" / "t2t_vit" / "t2t-vit-t-14_8xb64_in1k.py"
 
@@ -190,3 +190,14 @@ def test_a_device_that_is_not_there_is_told(device, tiny):
 @pytest.mark.parametrize("device", [None, "cpu", "auto", torch.device("cpu")])
 def test_the_device_can_be_said_in_every_way(device, tiny):
     assert isinstance(get_model("t2t_vit_t_14", device=device, **tiny).cls_token.device, torch.device)
+
+
+@pytest.mark.parametrize("location", ["~nobody-of-that-name/x.pth", "~x.pth"])
+def test_a_home_that_is_none_is_a_name_like_any_other(location):
+    with pytest.raises(CheckpointError, match=r"x\.pth"):
+        get_model("t2t_vit_7", pretrained=location)
+
+
+def test_empty_weights_are_none_at_all():
+    with pytest.raises(ConfigError, match="pretrained is an empty text"):
+        get_model("t2t_vit_7", pretrained="")

@@ -470,3 +470,15 @@ def test_cache_folder_is_that_of_torch_hub_unless_set(monkeypatch, environment, 
         import torch.hub
 
         assert Path(torch.hub.get_dir()) / "checkpoints" == cache_folder()
+
+
+def test_letters_beyond_ascii_are_encoded(serve, cache, tmp_path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "für uns.pth").write_bytes(BODY)
+    assert fetch(f"{serve(folder)}/für uns.pth").read_bytes() == BODY
+
+
+def test_what_is_no_address_is_told(cache):
+    with pytest.raises(DownloadError, match=r"http://\[x/a\.pth is not a URL"):
+        fetch("http://[x/a.pth")

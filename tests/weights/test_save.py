@@ -197,6 +197,19 @@ def test_a_published_file_is_named_by_its_hash_and_has_the_average_only(training
     [
         ('{"data": {"root": "/home/ann/pictures", "batch_size": 4}}', '{"data": {"batch_size": 4}}'),
         ('{"data": {}}', '{"data": {}}'),
+        ('{"data": {"train": "/home/ann/cats", "val": "val"}}', '{"data": {"train": "cats", "val": "val"}}'),
+        *(
+            (f'{{"data": {{}}, "model": {{"pretrained": "{place}"}}}}', '{"data": {}, "model": {"pretrained": null}}')
+            for place in ("/home/ann/w.pth", "w.safetensors", "runs/epoch_3", "~/w.bin")
+        ),
+        *(
+            (f'{{"data": {{}}, "model": {{"pretrained": "{name}"}}}}',) * 2
+            for name in ("https://host/w.pth", "t2t_vit_14.official_in1k", "t2t-vit-mini_cifar100-45e")
+        ),
+        (
+            '{"data": {}, "distillation": {"teacher_weights": "/home/ann/t.pth"}}',
+            '{"data": {}, "distillation": {"teacher_weights": null}}',
+        ),
         ("[1]", "[1]"),
         ("no JSON", "no JSON"),
     ],

@@ -112,7 +112,7 @@ def _read_mmpretrain(path: Path, options: list[str]) -> Reading | None:
         raise ConfigError(f"config {str(path)!r}: expected a .py or .json file")
     try:
         values = json.loads(_json_text(path))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(values, dict) and isinstance(values.get("model"), dict) and "backbone" in values["model"]:
         return read_values(values, str(path), options=theirs)
@@ -146,7 +146,7 @@ def experiment_from_json(text: str, source: str) -> Experiment:
     """
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{source} holds a {type(values).__name__}; expected an object of settings")

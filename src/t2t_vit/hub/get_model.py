@@ -63,6 +63,8 @@ def get_model(
     for name, value in (("device_map", device_map), ("offload_folder", offload_folder)):
         if value is not None:
             raise ConfigError(f"{name} is {value!r}; a T2T-ViT fits on one device: leave it out, and give device")
+    if pretrained == "":
+        raise ConfigError("pretrained is an empty text; expected True, False, a name, a path or a URL")
     experiment = find_experiment(model)
     target = find_device(device)
     settings = _settings(kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def weights_file(location: str | Path, url_mapping: tuple[str, str] | None = Non
         return fetch(entry.url, entry.sha256, size=entry.file_size, url_mapping=url_mapping)
     if re.match(r"https?://", str(location)):
         return fetch(str(location), url_mapping=url_mapping)
-    return Path(location).expanduser()
+    return Path(os.path.expanduser(location))  # noqa: PTH111 -- a file may be called ~x where no user is
 
 
 def model_of(location: str | Path, url_mapping: tuple[str, str] | None = None) -> str | Experiment:

@@ -174,7 +174,7 @@ def _root(data: Data) -> str:
 
 def _in_root(data: Data, path: str) -> Path:
     """Return a path in `data.root`, or as it is where that is no folder."""
-    inside = Path(path).expanduser()
+    inside = Path(os.path.expanduser(path))  # noqa: PTH111 -- as above
     return inside if data.dataset == "huggingface" else Path(_root(data)) / inside
 
 

@@ -17,6 +17,7 @@ import os
 import re
 import socket
 import ssl
+import string
 import sys
 import time
 import urllib.error
@@ -123,13 +124,21 @@ def cache_folder() -> Path:
     Source: PyTorch, torch/hub.py, _get_torch_home and load_state_dict_from_url.
     """
     if own := os.environ.get("T2T_VIT_CACHE"):
-        return Path(own).expanduser()
+        return _home(own)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("TORCH_HOME") or caches / "torch").expanduser() / "hub" / "checkpoints"
+    return _home(os.environ.get("TORCH_HOME") or caches / "torch") / "hub" / "checkpoints"
+
+
+def _home(path: str | Path) -> Path:
+    """Return `path`, ``~`` being the user's home, if there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 -- that of pathlib raises where there is none
 
 
 def _file_name(url: str) -> str:
-    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    try:
+        name = unquote(urlsplit(url).path).rpartition("/")[2]
+    except ValueError as error:
+        raise DownloadError(f"{url} is not a URL: {error}.") from None
     if not _is_http(url):
         raise DownloadError(f"{url} is not an http or https URL.")
     if name in ("", ".", "..") or "\\" in name or not name.isprintable():
@@ -160,7 +169,7 @@ def _source(url: str, name: str, url_mapping: tuple[str, str] | None) -> str | P
     elif place and _is_http(place):
         mapped = f"{place.rstrip('/')}/{quote(name)}"
     else:
-        mapped = str(Path(place).expanduser() / name) if place else url
+        mapped = str(_home(place) / name) if place else url
     if not _is_http(mapped) and "://" in mapped:
         raise DownloadError(f"{mapped}, which stands for {url}, is neither an http or https URL nor a path.")
     return mapped if _is_http(mapped) else Path(mapped)
@@ -356,7 +365,8 @@ def _opened(url: str, offset: int, version: str | None) -> Iterator[http.client.
         if version:
             headers["If-Range"] = version
     try:
-        request = urllib.request.Request(url, headers=headers)
+        # Letters beyond ASCII stand in addresses percent-encoded.
+        request = urllib.request.Request(quote(url, safe=string.punctuation), headers=headers)
         response = urllib.request.build_opener(_WebOnly).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()

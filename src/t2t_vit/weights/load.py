@@ -155,7 +155,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is cut off or damaged ({error}). Get the file again.") from error
     try:
         classes = json.loads(meta.get("classes", "null"))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         classes = None
     weights = {"raw": _state_dict(path, tensors)}
     return Checkpoint(path, Layout.SAFETENSORS, weights, _class_names(classes), _plain(meta))

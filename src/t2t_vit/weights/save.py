@@ -19,6 +19,9 @@ from t2t_vit.weights.load import Checkpoint, read_checkpoint
 
 Target = Literal["official", "mmpretrain", "safetensors"]
 
+#: How files of weights end, of whatever layout.
+_WEIGHT_SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".safetensors")
+
 _SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "official": (".pth", ".pt", ".pth.tar"),
     "mmpretrain": (".pth", ".pt"),
@@ -120,13 +123,32 @@ def _suffix(target: Path, to: str) -> str:
 
 
 def _without_place(checkpoint: Checkpoint) -> Checkpoint:
-    """Return `checkpoint` without the folder of its images: it says something of a machine, and nothing of a model."""
+    """Return `checkpoint` without the places of its images and of weights it began with.
+
+    They say something of a machine, and nothing of a model.
+    """
     try:
         settings = json.loads(str(checkpoint.meta["experiment"]))
-        settings["data"].pop("root", None)
+        data = settings["data"]
+        data.pop("root", None)
+        data |= {name: Path(value).name for name, value in data.items() if _is_place(value) and _is_absolute(value)}
+        for section, name in (("model", "pretrained"), ("distillation", "teacher_weights")):
+            if _is_place(settings.get(section, {}).get(name)):
+                settings[section][name] = None
     except (KeyError, TypeError, ValueError, AttributeError):  # none, or not ours
         return checkpoint
     return dataclasses.replace(checkpoint, meta={**checkpoint.meta, "experiment": json.dumps(settings)})
+
+
+def _is_place(value: object) -> bool:
+    """Whether `value` is a path on this machine, and neither a URL nor a name."""
+    if not isinstance(value, str) or "://" in value:
+        return False
+    return "/" in value or "\\" in value or value.startswith("~") or Path(value).suffix in _WEIGHT_SUFFIXES
+
+
+def _is_absolute(place: str) -> bool:
+    return place.startswith("~") or Path(place).is_absolute()
 
 
 def _halved(checkpoint: Checkpoint, weights: str) -> Checkpoint:
