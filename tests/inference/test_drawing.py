@@ -137,6 +137,19 @@ def test_the_images_themselves_are_not_overwritten(model, folder):
     assert len(list(folder.iterdir())) == 3
 
 
+def test_one_file_under_two_names_is_one(model, folder, tmp_path):
+    """As A.png and a.png are where case does not count; here, a link stands for that."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").hardlink_to(folder / "a.png")
+    with pytest.raises(ConfigError, match=r"where a\.png is one of the images; name another folder"):
+        inference_model(model, folder / "a.png", show_dir=out)
+
+
+def test_what_is_no_address_is_named_by_its_position():
+    assert picture_names(["http://[x/a.jpg", "b.jpg"]) == ["0", "b"]
+
+
 def test_a_file_is_no_folder_to_write_to(model, folder):
     with pytest.raises(ConfigError, match="which is a file; expected a folder"):
         inference_model(model, folder / "a.png", show_dir=folder / "b.jpg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,26 @@ def test_a_url_that_gives_nothing_is_told(model, serve, tmp_path):
         inference_model(model, f"{serve(tmp_path)}/gone.png")
     with pytest.raises(ImageError, match="cannot fetch the image"):
         inference_model(model, "http://127.0.0.1:1/gone.png")
+
+
+def test_a_page_behind_a_url_is_named(model, serve, tmp_path):
+    (tmp_path / "für.html").write_text("<html>")
+    url = f"{serve(tmp_path)}/für.html"
+    with pytest.raises(ImageError, match=r"http.*/für\.html: The data is not an image"):
+        inference_model(model, url)
+
+
+def test_what_is_too_long_for_a_name_is_told(model):
+    with pytest.raises(ImageError, match=r"A\.png cannot be read: File name too long\.$"):
+        inference_model(model, "A" * 300 + ".png")
+
+
+def test_hidden_files_of_a_folder_are_none_of_its_images(model, picture, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(picture, folder / "a.png")
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7")  # as macOS leaves them
+    assert len(inference_model(model, folder)) == 1
 
 
 @pytest.mark.parametrize("thing", [None, 3, b"PNG", torch.zeros(3, 8, 8), {"img": 1}, (i for i in "ab")], ids=type)

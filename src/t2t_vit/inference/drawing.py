@@ -120,7 +120,10 @@ def picture_names(sources: Sequence[ImageInput]) -> list[str]:
 
 def _stem(source: ImageInput) -> str:
     if is_url(source):
-        stem = Path(unquote(urlsplit(str(source)).path)).stem
+        try:
+            stem = Path(unquote(urlsplit(str(source)).path)).stem
+        except ValueError:  # no address at all, which is told when it is read
+            return ""
     elif isinstance(source, str | Path):
         stem = Path(source).stem
     else:
@@ -134,12 +137,22 @@ def _check_files(folder: str | Path | None, files: Sequence[Path], sources: Sequ
     if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
         raise ConfigError(f"show_dir is {str(folder)!r}, which is a file; expected a folder")
     paths = (os.path.expanduser(s) for s in sources if isinstance(s, str | Path) and not is_url(s))  # noqa: PTH111
-    originals = {os.path.realpath(path) for path in paths}
+    # By what the file system takes for one file: to some, A.png and a.png are.
+    originals = {_identity(path) for path in paths} - {None}
     for file in files:
-        if os.path.realpath(file) in originals:
+        if _identity(file) in originals:
             raise ConfigError(
                 f"show_dir is {str(folder)!r}, where {file.name} is one of the images; name another folder"
             )
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Return what tells the file at `path` from all others, None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 -- of a text, too
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_number(value: object, kind: type | tuple[type, ...] = (int, float)) -> bool:

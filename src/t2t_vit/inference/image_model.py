@@ -106,21 +106,30 @@ class ImageModel:
         anchor = self.network.cls_token
         images = self._readable(sources, channel_order, mode, on_error)
         while batch := list(islice(images, batch_size)):
-            x = torch.stack([self.preprocess(image) for _, image in batch])  # (B, C, H, W)
-            yield batch, x.to(anchor.device, anchor.dtype)
+            x = torch.stack([prepared for _, _, prepared in batch])  # (B, C, H, W)
+            yield [(position, image) for position, image, _ in batch], x.to(anchor.device, anchor.dtype)
 
     def _readable(
         self, sources: Sequence[ImageInput], channel_order: ChannelOrder, mode: Mode | None, on_error: OnError | None
-    ) -> Iterator[tuple[int, Image.Image]]:
+    ) -> Iterator[tuple[int, Image.Image, torch.Tensor]]:
         for position, source in enumerate(sources):
             try:
                 image = self.load(source, channel_order, mode)
+                prepared = self._prepared(image, source)
             except ImageError as error:
                 if on_error is None:
                     raise
                 on_error(position, error)
             else:
-                yield position, image
+                yield position, image, prepared
+
+    def _prepared(self, image: Image.Image, source: ImageInput) -> torch.Tensor:
+        """Return what goes into the model (C, H, W); an error names the image's file."""
+        try:
+            return self.preprocess(image)
+        except ImageError as error:
+            named = f"{source}: {error}" if isinstance(source, str | Path) else str(error)
+            raise ImageError(named) from None
 
 
 def _told(classes: Sequence[str] | None, pretrained: object) -> str:

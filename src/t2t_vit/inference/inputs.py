@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from t2t_vit.data.decode import SUFFIXES, ChannelOrder, Mode, decode, from_array, from_pil
+from t2t_vit.data.sets.encoded import decode_named
 from t2t_vit.data.url import is_url, read_url
 from t2t_vit.errors import ImageError
 
@@ -54,7 +55,7 @@ def load_image(source: ImageInput, channel_order: ChannelOrder, mode: Mode) -> I
     if source == "":
         raise ImageError("the name of an image is empty; expected a path or a URL")
     if is_url(source):
-        return decode(read_url(str(source)), mode)
+        return decode_named(read_url(str(source)), mode, str(source))
     if isinstance(source, str | Path):
         return decode(_path(source), mode)
     raise ImageError(f"an image is a path, URL, PIL image or NumPy array, not a {type(source).__name__}")
@@ -62,7 +63,7 @@ def load_image(source: ImageInput, channel_order: ChannelOrder, mode: Mode) -> I
 
 def _is_folder(inputs: object) -> bool:
     # An empty text is no name, though Path takes it for the current folder: a script's variable was not set.
-    return isinstance(inputs, str | Path) and inputs != "" and not is_url(inputs) and _path(inputs).is_dir()
+    return isinstance(inputs, str | Path) and inputs != "" and not is_url(inputs) and os.path.isdir(_path(inputs))  # noqa: PTH112 -- never raises
 
 
 def _path(source: str | Path) -> Path:
@@ -84,4 +85,9 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in folder.iterdir() if _is_image(p))
+
+
+def _is_image(path: Path) -> bool:
+    # What is hidden is some program's own, such as macOS's `._a.jpg`.
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
