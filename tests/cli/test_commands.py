@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import t2t_vit
@@ -302,8 +306,6 @@ def test_attention_draws_a_picture(command, trained, pictures, tmp_path):
 
 
 def test_download_fetches_verifies_and_says_where(command, tmp_path, monkeypatch):
-    import dataclasses
-
     from t2t_vit.weights import catalogue
 
     entry = catalogue.CATALOGUE[NAME]
@@ -339,3 +341,48 @@ def test_download_fetches_verifies_and_says_where(command, tmp_path, monkeypatch
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names may be any bytes on Linux alone")
+def test_names_that_are_no_text_are_told(command, trained, pictures, tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(next((pictures / "val" / "cat").iterdir()), tmp_path / name)
+    model = ("--model", trained / "experiment.json", "--pretrained", trained / "epoch_2.pth")
+    done = command("predict", tmp_path / name, *model)
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"{tmp_path}/caf\\udce9.png\n")
+
+
+def test_a_picture_too_narrow_to_be_resized_is_named_and_left_out(command, trained, pictures, tmp_path):
+    Image.new("RGB", (200_000, 1)).save(tmp_path / "strip.png")
+    good = next((pictures / "val" / "cat").iterdir())
+    model = ("--model", trained / "experiment.json", "--pretrained", trained / "epoch_2.pth")
+    done = command("predict", tmp_path / "strip.png", good, *model, "--batch-size", 2)
+    assert done.status == 1
+    assert f"error: {tmp_path / 'strip.png'}: A picture of height 1 and width 200000 is too narrow" in done.err
+    assert done.out.startswith(f"{good}\n")
+
+
+@pytest.mark.parametrize("name", ["predict", "features", "attention", "finetune"])
+def test_a_variable_that_was_not_set_names_no_weights(name, command, pictures, tmp_path):
+    images = pictures / "train" if name == "finetune" else next((pictures / "val" / "cat").iterdir())
+    out = {"features": ("--out", tmp_path / "x.npz"), "attention": ("--out", tmp_path / "x.png")}.get(name, ())
+    done = command(name, images, "--model", "t2t_vit_7", "--pretrained", "", *out)
+    assert done.status == 1
+    assert "pretrained is " in done.err
+
+
+def test_download_refuses_a_file_of_another_size_than_published(command, serve, tmp_path, monkeypatch):
+    from t2t_vit.weights import catalogue
+
+    entry = catalogue.CATALOGUE["t2t_vit_14.official_in1k"]
+    assert entry.sha256 is None
+    monkeypatch.setenv("T2T_VIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        catalogue, "CATALOGUE", {entry.name: dataclasses.replace(entry, url=f"{serve(tmp_path)}/weights.pth.tar")}
+    )
+    torch.save({"state_dict": {"head.bias": torch.zeros(3)}}, tmp_path / "weights.pth.tar")
+    done = command("download", entry.name)
+    assert done.status == 1
+    assert f"{entry.file_size}" in done.err.replace(",", "")
+    assert not list((tmp_path / "cache").rglob("*.tar"))

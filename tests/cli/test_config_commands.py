@@ -187,6 +187,13 @@ def test_folds_are_trained_each_and_summed_up(command, options, tmp_path):
 
     other = command("cross-validate", NAME, "--num-splits", 3, "--work-dir", folder, "--summary")
     assert (other.status, "one of 2 folds, and 3 are asked for; give --num-splits 2" in other.err) == (1, True)
+    settings = json.loads((folder / "fold0" / "experiment.json").read_text(encoding="utf-8"))
+    settings["schedule"]["epochs"] = 50
+    (folder / "fold0" / "experiment.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "fold0" / "timeline.jsonl").write_text("", encoding="utf-8")
+    partly = command(*call, "--summary").out
+    assert "not done, and left out: fold0 (killed)" in partly
+    assert "over 1 of 2 folds" in partly
     shutil.rmtree(folder / "fold0")
     assert "over 1 of 2 folds" in command(*call, "--summary").out
 
@@ -201,9 +208,9 @@ def test_folds_are_trained_each_and_summed_up(command, options, tmp_path):
             2,
             "train a fold at a time by `t2t-vit train` --launcher pytorch",
         ),
-        (("--num-splits", 2, "--launcher", "none", "--summary"), 1, "has no fold0 to fold1 with figures in it"),
+        (("--num-splits", 2, "--launcher", "none", "--summary"), 1, "has no fold0 to fold1 that is done"),
         (("--num-splits", 2, "--resume", "x"), 2, "it takes no value, and got 'x'"),
-        (("--num-splits", 2, "--summary"), 1, "has no fold0 to fold1 with figures in it"),
+        (("--num-splits", 2, "--summary"), 1, "has no fold0 to fold1 that is done"),
     ],
 )
 def test_wrong_cross_validation_is_told(arguments, status, message, command, tmp_path):

@@ -144,8 +144,12 @@ def test_a_run_that_goes_on_is_on_the_same_pictures_and_keeps_its_settings(comma
     assert command("finetune", photos, *CALL, *work, "--from-scratch", "--epochs", 1).status == 0
     done = command("finetune", photos, *CALL, *work, "--epochs", 5, "--resume")
     assert done.status == 0, done.err
-    assert "not taken, as a run keeps its settings: --epochs 5" in done.out
+    assert "not taken, as a run keeps its settings: --model tiny.py --epochs 5" in done.out
     assert stored(here / "run").schedule.epochs == 1
+
+    done = command("finetune", photos, "--model", "t2t_vit_7", "--from-scratch", "--device", "cpu", *work, "--resume")
+    assert done.status == 0, done.err
+    assert "not taken, as a run keeps its settings: --model t2t_vit_7 --from-scratch;" in done.out
 
     (here / "others").mkdir()
     done = command("finetune", here / "others", *CALL, *work, "--resume")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -270,3 +271,19 @@ def test_corrupt_pictures_past_the_limit_are_named_in_one_line_whoever_loads_the
     assert done.err.startswith("error: 1 of 12 training images cannot be read, more than the 0 that")
     assert str(broken) in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names may be any bytes on Linux alone")
+def test_long_names_and_those_that_are_no_text_are_written(command, trained, pictures, options, tmp_path):
+    root = tmp_path / "odd"
+    shutil.copytree(pictures, root)
+    cats = root / "val" / "cat"
+    (cats / "0.png").rename(cats / os.fsdecode(b"caf\xe9.png"))
+    (cats / "1.png").rename(cats / f"{'x' * 250}.png")
+    done = command(
+        "test", NAME, trained / "epoch_2.pth", "--work-dir", tmp_path / "tested", "--out", tmp_path / "p.csv",
+        "--show-dir", tmp_path / "shown", *options, f"data.root={root}",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert b"caf\xe9.png," in (tmp_path / "p.csv").read_bytes()
+    assert len(list((tmp_path / "shown").iterdir())) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -80,6 +81,9 @@ def _options(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and end the process: status 0, 1 for an error, 2 for a wrong call, 130 or 143 if stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files and classes may have what the terminal's encoding has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     try:
         app(expand([a for a in arguments if a != "--debug"]), prog_name="t2t-vit")

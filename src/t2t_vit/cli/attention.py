@@ -24,7 +24,7 @@ def attention(
     from t2t_vit.inference import ImageClassificationInferencer
     from t2t_vit.visualization.attention import attention_maps, plot_attention, token_centres
 
-    inferencer = ImageClassificationInferencer(model, pretrained or True, device)
+    inferencer = ImageClassificationInferencer(model, True if pretrained is None else pretrained, device)
     network, preprocess = inferencer.model, inferencer.preprocess
     picture = inferencer.load(image)
     prediction = inferencer(picture)[0]

@@ -84,6 +84,7 @@ def _sum_up(folder: Path, num_splits: int, *, required: bool) -> None:
     Raises:
         ConfigError: No fold is done, and `required` asks for one; or one is of another split.
     """
+    from t2t_vit.engine.history import read_history
     from t2t_vit.errors import ConfigError
     from t2t_vit.files import write_text
 
@@ -93,10 +94,15 @@ def _sum_up(folder: Path, num_splits: int, *, required: bool) -> None:
             raise ConfigError(
                 f"{other} is one of {split} folds, and {num_splits} are asked for; give --num-splits {split}"
             )
-    done = {fold: figures for fold in range(num_splits) if (figures := _last_figures(folder / f"fold{fold}"))}
+    states = {fold: read_history(folder / f"fold{fold}").state for fold in range(num_splits) if _begun(folder, fold)}
+    finished = [fold for fold, state in states.items() if state == "finished"]
+    done = {fold: figures for fold in finished if (figures := _last_figures(folder / f"fold{fold}"))}
+    others = ", ".join(f"fold{fold} ({state})" for fold, state in states.items() if fold not in done)
+    if others:
+        typer.echo(f"not done, and left out: {others}")
     if not done:
         if required:
-            raise ConfigError(f"{folder} has no fold0 to fold{num_splits - 1} with figures in it; train them first")
+            raise ConfigError(f"{folder} has no fold0 to fold{num_splits - 1} that is done; train them first")
         return
     for weights in dict.fromkeys(name for figures in done.values() for name in figures):
         accuracies = [figures[weights][_METRIC] for figures in done.values() if weights in figures]
@@ -106,6 +112,10 @@ def _sum_up(folder: Path, num_splits: int, *, required: bool) -> None:
             f"{num_splits} folds: {', '.join(f'{a:.2f}' for a in accuracies)}"
         )
     write_text(folder / "summary.json", json.dumps({"num_folds": num_splits, "folds": done}, indent=2) + "\n")
+
+
+def _begun(folder: Path, fold: int) -> bool:
+    return (folder / f"fold{fold}" / "log.jsonl").is_file()
 
 
 def _num_folds(folder: Path) -> int | None:

@@ -19,5 +19,5 @@ def download(
         file = shipped_weights(name)
         if file is None:
             entry = pretrained(name)
-            file = fetch(entry.url, entry.sha256)
+            file = fetch(entry.url, entry.sha256, size=entry.file_size)
         typer.echo(file)

@@ -38,7 +38,7 @@ def features(
     if out.suffix != ".npz":
         raise ConfigError(f"--out is {str(out)!r}; expected a file name that ends in .npz")
     sources = list_inputs(list(images))
-    extractor = FeatureExtractor(model, pretrained or True, device, out_type=out_type)
+    extractor = FeatureExtractor(model, True if pretrained is None else pretrained, device, out_type=out_type)
     with progress("extracting features") as advance:
 
         def arrays() -> Any:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from t2t_vit.run import TestRun
 
 _MOST_MISTAKES: Final = 40
+_DEFAULT_MODEL: Final = "t2t-vit-t-14_8xb64_in1k"
 
 
 def finetune(
     images: Annotated[
         Path, typer.Argument(help="Folder with train/CLASS/... and val/ or test/ beside it, or with CLASS/... alone.")
     ],
-    model: Annotated[str, typer.Option(help="Name of a model, or a config.")] = "t2t-vit-t-14_8xb64_in1k",
+    model: Annotated[str | None, typer.Option(help=f"Name of a model, or a config; default: {_DEFAULT_MODEL}.")] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="Weights to begin with: path, URL or name; default: the model's published ones.")
     ] = None,
@@ -43,7 +44,7 @@ def finetune(
             metavar="[PATH|auto]",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute; auto: a GPU if there is one.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="Where to compute; default: auto, a GPU if there is one.")] = None,
     cfg_options: Annotated[
         list[str] | None, typer.Option(help="Settings over what is chosen.", metavar="KEY=VALUE ...")
     ] = None,
@@ -60,20 +61,24 @@ def finetune(
     if start is not None:
         typer.echo(f"going on with the settings of the run in {folder}")
         experiment = resumed_experiment(start)
-        given = {"--pretrained": pretrained, "--epochs": epochs, "--img-size": img_size, "--freeze": freeze}
+        if device is not None:
+            experiment = dataclasses.replace(experiment, runtime=dataclasses.replace(experiment.runtime, device=device))
+        given = {"--model": model, "--pretrained": pretrained, "--epochs": epochs, "--img-size": img_size,
+                 "--freeze": freeze}  # fmt: skip
         ignored = [f"{option} {value}" for option, value in given.items() if value is not None]
+        ignored += ["--from-scratch"] if from_scratch else []
         if ignored:
             typer.echo(f"not taken, as a run keeps its settings: {' '.join(ignored)}; --cfg-options changes them")
     else:
         plan = plan_finetuning(
             images,
-            model,
+            _DEFAULT_MODEL if model is None else model,
             pretrained=pretrained,
             from_scratch=from_scratch,
             epochs=epochs,
             img_size=img_size,
             freeze=freeze,
-            device=device,
+            device=device or "auto",
         )
         for reason in plan.reasons:
             typer.echo(reason)

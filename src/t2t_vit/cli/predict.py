@@ -32,7 +32,7 @@ def predict(
     from t2t_vit.errors import ImageError
     from t2t_vit.inference import ImageClassificationInferencer, list_inputs
 
-    inferencer = ImageClassificationInferencer(model, pretrained or True, device, classes)
+    inferencer = ImageClassificationInferencer(model, True if pretrained is None else pretrained, device, classes)
     sources = list_inputs(list(images))
     unread = set()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2t_vit.errors import ConfigError
 from t2t_vit.files import written_whole
+from t2t_vit.inference.drawing import picture_names
 from t2t_vit.run import TestRun
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def save_pictures(tested: TestRun, folder: Path, interval: int) -> None:
     """Write every `interval`-th picture with its prediction into `folder`."""
     for position in range(0, len(tested.evaluation.indices), interval):
         index = int(tested.evaluation.indices[position])
-        stem = f"{index:06d}_{Path(tested.images.name(index)).stem.replace(' ', '_')}"
+        (name,) = picture_names([tested.images.name(index)])
+        stem = f"{index:06d}_{name.replace(' ', '_')}"
         with written_whole(folder / f"{stem}.png") as temporary:
             _picture(tested, position).save(temporary)
 
@@ -89,7 +91,7 @@ def _write(out: Path, content: Any, rows: list[list[tuple[str, Any]]]) -> None:
         if out.suffix == ".pkl":
             temporary.write_bytes(pickle.dumps(content))
         elif out.suffix == ".csv":
-            with temporary.open("w", newline="", encoding="utf-8") as file:
+            with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 writer = csv.writer(file)
                 writer.writerow([name for name, _ in rows[0]] if rows else [])
                 writer.writerows([[value for _, value in row] for row in rows])

@@ -48,23 +48,18 @@ def verify_data(
             advance(done, len(entries))
             findings.add(seen)
             if seen.problem is not None:
-                _say(seen.problem)
+                typer.echo(seen.problem)
     findings.add_empty_classes(empty)
     bad = findings.of("bad")
-    _say(f"{findings.num_images} images read, {len(bad)} of them cannot be used")
+    typer.echo(f"{findings.num_images} images read, {len(bad)} of them cannot be used")
     for line in _report(findings):
-        _say(line)
+        typer.echo(line)
     if out is not None:
         write_text(out, "".join(f"{oddity.name}\n" for oddity in bad))
     if csv is not None:
         _write_csv(findings, csv)
     if bad:
         raise typer.Exit(1)
-
-
-def _say(line: str) -> None:
-    """Print a line, whatever bytes the names of files in it have."""
-    typer.echo(line.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _report(findings: Findings) -> list[str]:

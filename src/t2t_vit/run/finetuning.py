@@ -230,8 +230,10 @@ def _starting_point(model: str, pretrained: str | None, from_scratch: bool) -> t
         return dataclasses.replace(experiment, model=network), (
             "no weights to begin with, as asked: expect to need many more images and epochs than with them"
         )
+    if pretrained == "":
+        raise ConfigError("--pretrained is empty; expected a name, a path or a URL")
     try:
-        location = pretrained or published_weights(model, experiment)
+        location = published_weights(model, experiment) if pretrained is None else pretrained
     except ConfigError:
         raise ConfigError(
             f"no weights are published for {model!r}; give some with --pretrained PATH-OR-URL, or {_SCRATCH}"
