@@ -7,24 +7,24 @@ from typing import Annotated, Literal
 
 import typer
 
+from t2t_vit.cli.model_options import Device, ModelName, Weights, weights_of
+
 
 def attention(
     image: Annotated[str, typer.Argument(help="Path or URL of an image.")],
-    model: Annotated[
-        str | None, typer.Option(help="Name of a model, or a config; default: the one that comes along.")
-    ] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the model's own.")] = None,
+    model: ModelName = None,
+    pretrained: Weights = None,
     method: Annotated[
         Literal["last", "rollout"], typer.Option(help="Of the last layer, or rolled out through all.")
     ] = "rollout",
     out: Annotated[Path, typer.Option(help="The picture: .png, .pdf or .svg.")] = Path("attention.png"),
-    device: Annotated[str, typer.Option(help="Where to compute; auto: a GPU if there is one.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Draw the class token's attention over a picture."""
     from t2t_vit.inference import ImageClassificationInferencer
     from t2t_vit.visualization.attention import attention_maps, plot_attention, token_centres
 
-    inferencer = ImageClassificationInferencer(model, True if pretrained is None else pretrained, device)
+    inferencer = ImageClassificationInferencer(model, weights_of(pretrained), device)
     network, preprocess = inferencer.model, inferencer.preprocess
     picture = inferencer.load(image)
     prediction = inferencer(picture)[0]

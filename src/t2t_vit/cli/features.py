@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from t2t_vit.cli.model_options import BatchSize, Device, ModelName, Weights, weights_of
+
 
 def features(
     images: Annotated[list[str], typer.Argument(help="Paths, URLs or folders of images.")],
-    model: Annotated[
-        str | None, typer.Option(help="Name of a model, or a config; default: the one that comes along.")
-    ] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the model's own.")] = None,
+    model: ModelName = None,
+    pretrained: Weights = None,
     out: Annotated[Path, typer.Option(help="The file: .npz with the arrays `names` and `features`.")] = Path(
         "features.npz"
     ),
@@ -25,8 +25,8 @@ def features(
         Literal["cls_token", "featmap", "avg_featmap", "raw"],
         typer.Option(help="The class token, the map of tokens, their average, or all tokens."),
     ] = "cls_token",
-    device: Annotated[str, typer.Option(help="Where to compute; auto: a GPU if there is one.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
+    device: Device = "auto",
+    batch_size: BatchSize = 1,
 ) -> None:
     """Write the features of pictures into a file."""
     import numpy as np
@@ -38,7 +38,7 @@ def features(
     if out.suffix != ".npz":
         raise ConfigError(f"--out is {str(out)!r}; expected a file name that ends in .npz")
     sources = list_inputs(list(images))
-    extractor = FeatureExtractor(model, True if pretrained is None else pretrained, device, out_type=out_type)
+    extractor = FeatureExtractor(model, weights_of(pretrained), device, out_type=out_type)
     with progress("extracting features") as advance:
 
         def arrays() -> Any:

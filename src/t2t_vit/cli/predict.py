@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
+from t2t_vit.cli.model_options import BatchSize, Device, ModelName, Weights, weights_of
+
 
 def predict(
     images: Annotated[list[str], typer.Argument(help="Paths, URLs or folders of images.")],
-    model: Annotated[
-        str | None, typer.Option(help="Name of a model, or a config; default: the one that comes along.")
-    ] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a path or URL; default: the model's own.")] = None,
+    model: ModelName = None,
+    pretrained: Weights = None,
     classes: Annotated[Path | None, typer.Option(help="File with the name of a class a line.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute; auto: a GPU if there is one.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
+    device: Device = "auto",
+    batch_size: BatchSize = 1,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="A JSON line an image instead of a table.")] = False,
     show_dir: Annotated[Path | None, typer.Option(help="Write each picture with its prediction here.")] = None,
@@ -32,7 +32,7 @@ def predict(
     from t2t_vit.errors import ImageError
     from t2t_vit.inference import ImageClassificationInferencer, list_inputs
 
-    inferencer = ImageClassificationInferencer(model, True if pretrained is None else pretrained, device, classes)
+    inferencer = ImageClassificationInferencer(model, weights_of(pretrained), device, classes)
     sources = list_inputs(list(images))
     unread = set()
 
