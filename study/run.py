@@ -182,7 +182,7 @@ def _run_all(todo: list[Job], count: int, jobs: int, end: float | None, options:
     """Run `todo`, of `count` in all, until `end`; return those that failed."""
     typer.echo(f"{count - len(todo)} of {count} runs are done")
     failed, waiting, told = [], list(todo), time.monotonic()
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    threads = max(_available_cores() // jobs, 1)
     torch.set_num_threads(threads)  # tests are made here, while other runs train
     with _processes() as running:
         while waiting or running:
@@ -260,6 +260,11 @@ def _processes() -> Iterator[dict[Job, subprocess.Popen[bytes]]]:
             process.send_signal(signal.SIGTERM)
         for process in running.values():
             process.wait()
+
+
+def _available_cores() -> int:
+    """Return how many cores this process may use: `taskset` and job schedulers leave it fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start(job: Job, options: tuple[str, ...], threads: int) -> subprocess.Popen[bytes]:
