@@ -17,5 +17,5 @@ experiment = dataclasses.replace(
     base,
     model=Model(num_classes=100, img_size=64, drop_path_rate=base.model.drop_path_rate),
     baseline=Baseline(name="resnet18", options={"layers": (2, 2, 2, 1), "channels": (68, 68, 100, 112)}),
-    optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
+    optimizer=dataclasses.replace(base.optimizer, lr=4e-3),
 )
