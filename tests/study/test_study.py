@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import runpy
 import shutil
@@ -64,6 +65,17 @@ def study(tmp_path):
     for name in ("t2t-vit-mini_fashion-mnist", "vit-mini_fashion-mnist"):
         (configs / f"{name}.py").write_text('"""A network.\n\nHardware: two CPU cores.\n"""\n', "utf-8")
     return folder
+
+
+@pytest.fixture
+def one_core():
+    """Let this process and those that it starts use one core alone."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not keep processes to some cores")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 def call(study, *arguments):
@@ -258,6 +270,15 @@ def test_commands_do_not_get_in_each_others_way(study):
         first.kill()
         subprocess.run(["pkill", "-TERM", "-f", str(study / "runs")], check=False)
     assert not records(study)
+
+
+@pytest.mark.usefixtures("one_core")
+def test_a_run_has_as_many_threads_as_there_are_cores_for_it(study):
+    arguments = ("run.py", "train", "tiny", "--only", "t2t-vit-mini_fashion-mnist", "--seeds", 0, "--jobs", 1)
+    done = call(study, *arguments, "--minutes", 1, "--cfg-options", *QUICK, "schedule.epochs=1")
+    assert done.returncode == 0, done.stderr
+    (record, *_), *_ = records(study).values()
+    assert record["hardware"].startswith("1 of ")
 
 
 def test_a_run_that_fails_is_told_and_nothing_is_recorded(study):
