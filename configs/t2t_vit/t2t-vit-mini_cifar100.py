@@ -2,7 +2,8 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-mini_cifar100.py
 
-Hardware: two CPU cores. Measured: nothing yet.
+Hardware: 19, 20 min, 1 of 2 cores, AMD EPYC, bfloat16. Measured: top-1 50.45, 50.32 % of 10,000 test images (seed 0, 1;
+the moving average after 10 epochs). The comparison: study/README.md.
 """
 
 from t2t_vit.config import (

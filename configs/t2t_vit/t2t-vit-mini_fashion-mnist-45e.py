@@ -2,7 +2,8 @@
 
     python tools/train.py configs/t2t_vit/t2t-vit-mini_fashion-mnist-45e.py
 
-Hardware: two CPU cores. Measured: nothing yet.
+Hardware: 95 min, 1 of 2 cores, AMD EPYC, bfloat16. Measured: top-1 94.48 % of 10,000 test images (seed 0; the moving
+average after 45 epochs). The comparison: study/README.md.
 """
 
 import dataclasses
