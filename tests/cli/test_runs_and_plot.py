@@ -63,3 +63,16 @@ def test_a_timeline_with_a_number_that_is_none_does_not_end_the_listing(command,
     done = command("runs", tmp_path / "runs")
     assert done.status == 0, done.err
     assert "broken" in done.out
+
+
+def test_epochs_of_long_runs_are_written_out(command, trained, tmp_path):
+    run = tmp_path / "long"
+    shutil.copytree(trained, run)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+    for line in lines:
+        if "epoch" in line:
+            line["epoch"] += 1232.5
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    done = command("runs", tmp_path)
+    (line,) = [line for line in done.out.splitlines() if "t2t_vit_t_14" in line]
+    assert line.split()[3] == "1234.5/2"

@@ -48,7 +48,7 @@ def _show(folder: Path, histories: list[RunHistory]) -> None:
             _name(folder, history.folder),
             history.model,
             _state(history),
-            f"{history.epoch:.3g}/{epochs}",
+            f"{round(history.epoch, 2):g}/{epochs}",
             _duration(history.seconds),
             *(_best(history, weights) for weights in ("raw", "ema")),
         )
