@@ -75,9 +75,15 @@ STUDIES = {
         seeds=(0,),
         images=FASHION_MNIST,
     ),
-    # The first of "cifar100" for longer, to be shipped.
+    # The first of "cifar100" for longer.
     "cifar100-45e": Study(
         configs=("t2t-vit-mini_cifar100-45e",),
+        seeds=(0,),
+        images=CIFAR100,
+    ),
+    # And wider, to be shipped.
+    "cifar100-tiny": Study(
+        configs=("t2t-vit-tiny_cifar100",),
         seeds=(0,),
         images=CIFAR100,
     ),

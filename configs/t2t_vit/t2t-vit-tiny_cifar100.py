@@ -1,0 +1,17 @@
+"""A wider T2T-ViT than t2t-vit-mini_cifar100.py's, for longer, with smaller crops and some mixing: the shipped model.
+
+    python tools/train.py configs/t2t_vit/t2t-vit-tiny_cifar100.py
+
+Hardware: one core with bfloat16. Measured: nothing yet. The comparison: study/README.md.
+"""
+
+import dataclasses
+
+from t2t_vit.config import load_experiment
+
+base = load_experiment("t2t-vit-mini_cifar100-45e")
+experiment = dataclasses.replace(
+    base,
+    model=dataclasses.replace(base.model, token_dim=64, embed_dim=160, num_heads=5),
+    schedule=dataclasses.replace(base.schedule, epochs=36),
+)
