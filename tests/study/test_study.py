@@ -48,6 +48,8 @@ between
 <!-- end of curves of tiny -->
 <!-- rates of tiny -->
 <!-- end of rates of tiny -->
+<!-- results of settled -->
+<!-- end of results of settled -->
 """
 
 
