@@ -47,7 +47,8 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
     if num_classes is not None:
         settings["num_classes"] = num_classes
     model = create_model(experiment.model.name, **{**settings, **overrides})
-    if experiment.model.init == "fan_in":
+    model.init = experiment.model.init
+    if model.init == "fan_in":
         draw_by_fan_in(model)
     model.preprocessing = preprocessing_of(experiment)
     model.set_grad_checkpointing(experiment.model.grad_checkpointing)
