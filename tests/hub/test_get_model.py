@@ -201,3 +201,18 @@ def test_a_home_that_is_none_is_a_name_like_any_other(location):
 def test_empty_weights_are_none_at_all():
     with pytest.raises(ConfigError, match="pretrained is an empty text"):
         get_model("t2t_vit_7", pretrained="")
+
+
+@pytest.mark.parametrize("size", [96, (64, 48)])
+@pytest.mark.parametrize(("crop_pct", "crop_mode"), [(0.9, "center"), (0.9, "squash"), (1.0, "center")])
+def test_preprocessing_follows_the_input_size_as_if_it_had_been_asked_for(size, crop_pct, crop_mode, tiny):
+    preprocessing = Preprocessing(crop_pct=crop_pct, crop_mode=crop_mode, interpolation="bilinear")
+    experiment = Experiment(model=Model(**tiny), preprocessing=preprocessing)
+    model = get_model(experiment)
+    before = dict(model.preprocessing)
+
+    model.set_input_size(size)
+
+    assert model.preprocessing == get_model(experiment, img_size=size).preprocessing
+    model.set_input_size(32)
+    assert model.preprocessing == before

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from t2t_vit.errors import ConfigError, nearest
+from t2t_vit.models.crop import preprocessing_at
 from t2t_vit.models.initialisation import draw_by_fan_in
 from t2t_vit.models.load_report import LoadReport
 from t2t_vit.models.position import resize_position_table, sinusoid_table
@@ -184,7 +185,8 @@ class T2TViT(nn.Module):
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
         """Make the position table, by interpolation, one for images of `img_size` (H, W).
 
-        Other sizes are taken at call time anyway; this saves the interpolation in each of them.
+        Other sizes are taken at call time anyway; this saves the interpolation in each of them. Where `preprocessing`
+        is known, it then crops the same part of a picture to that size.
 
         Raises:
             ConfigError: The size is too small: no token would be left.
@@ -193,6 +195,8 @@ class T2TViT(nn.Module):
         grid = self.token_grid(height, width)
         self.pos_embed = resize_position_table(self.pos_embed, self.grid_size, grid)
         self.img_size, self.grid_size = (height, width), grid
+        if self.preprocessing is not None:
+            self.preprocessing = preprocessing_at(self.preprocessing, self.img_size)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the first encoder layer sees, (B, 1 + N, D), of images `x` (B, C, H, W).
