@@ -10,6 +10,9 @@ import torch
 from t2t_vit import Experiment, get_model
 from t2t_vit.config import Model, Preprocessing, load_experiment
 from t2t_vit.errors import CheckpointError, ConfigError, DeviceError, UnknownModelError
+from t2t_vit.hub.published import published_weights
+from t2t_vit.models.token_performer import TokenPerformer
+from t2t_vit.models.token_transformer import TokenTransformer
 
 CONFIG = Path(__file__).parents[2] / "configs" / "t2t_vit" / "t2t-vit-t-14_8xb64_in1k.py"
 
@@ -126,6 +129,31 @@ def test_mmpretrains_whole_config_is_understood(tiny, images):
     assert model.blocks[0].mlp.fc1.out_features == 61
     assert model.tokens_to_token.project.in_features == 8 * 9
     assert [tuple(f.shape) for f in model.extract_feat(images)] == [(2, 17, 24)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "t2t_cfg", "is_performer"),
+    [
+        ("t2t_vit_14", {"use_performer": False}, False),
+        ("t2t_vit_t_14", {"use_performer": True}, True),
+        ("t2t_vit_14", {"token_dims": 8}, True),
+        ("t2t_vit_t_14", {"token_dims": 8}, False),
+        ("t2t_vit_c_14", {"use_performer": False}, False),
+    ],
+)
+def test_mmpretrain_says_whether_performers_make_the_tokens(name, t2t_cfg, is_performer, tiny):
+    layer = get_model(name, **tiny, backbone={"t2t_cfg": t2t_cfg}).tokens_to_token.attention1
+
+    assert isinstance(layer, TokenPerformer if is_performer else TokenTransformer)
+
+
+def test_what_an_architecture_has_anyway_may_be_said_of_published_weights():
+    said = Experiment(model=Model(name="t2t_vit_t_14", tokens="transformer", embed_dim=384))
+    other = Experiment(model=Model(name="t2t_vit_14", tokens="transformer"))
+
+    assert published_weights("t2t_vit_t_14", said) == published_weights("t2t_vit_t_14", Experiment())
+    with pytest.raises(ConfigError, match="there are no published weights for 't2t_vit_14'"):
+        published_weights("t2t_vit_14", other)
 
 
 @pytest.mark.parametrize(
