@@ -14,6 +14,7 @@ from t2t_vit import Experiment, get_model
 from t2t_vit.config import Model, Preprocessing, experiment_to_json
 from t2t_vit.errors import CheckpointError, ConfigError, DownloadError, HashMismatchError
 from t2t_vit.models.position import resize_position_table, sinusoid_table
+from t2t_vit.run.network import starting_network
 from t2t_vit.weights import catalogue, load
 from t2t_vit.weights.catalogue import CATALOGUE
 
@@ -344,7 +345,7 @@ def test_a_runs_own_weights_know_the_grid_that_their_position_table_was_made_for
     assert torch.equal(loaded.pos_embed, resize_position_table(model.pos_embed, (4, 16), (8, 8)))
 
 
-@pytest.mark.parametrize("size", [(28, 112), (112, 28)])
+@pytest.mark.parametrize("size", [(32, 128), (128, 32)])
 def test_published_weights_of_as_many_tokens_in_another_grid_are_interpolated(size, tmp_path, monkeypatch, no_mirror):
     """A published position table is a square one, whatever number of tokens the model has."""
     source = get_model("t2t_vit_7", img_size=56)
@@ -353,12 +354,30 @@ def test_published_weights_of_as_many_tokens_in_another_grid_are_interpolated(si
     monkeypatch.setenv("T2T_VIT_WEIGHTS", str(tmp_path))
     torch.save(source.state_dict(), tmp_path / "71.7_T2T_ViT_7.pth.tar")
 
-    model = get_model("t2t_vit_7", pretrained=True, img_size=size)
+    to_train = Experiment(model=Model(name="t2t_vit_7", img_size=size, num_classes=1000, pretrained="t2t_vit_7"))
+    grid = (size[0] // 16, size[1] // 16)
+    assert source.pos_embed.shape[1] == 1 + grid[0] * grid[1]
+    for model in (get_model("t2t_vit_7", pretrained=True, img_size=size), starting_network(to_train)):
+        assert model.grid_size == grid
+        assert torch.equal(model.pos_embed, resize_position_table(source.pos_embed, source.grid_size, grid))
+        assert model.load_report.resized == ["pos_embed"]
 
-    grid = (size[0] // 16 + (size[0] % 16 > 0), size[1] // 16 + (size[1] % 16 > 0))
-    assert model.grid_size == grid
-    assert torch.equal(model.pos_embed, resize_position_table(source.pos_embed, source.grid_size, grid))
-    assert model.load_report.resized == ["pos_embed"]
+
+def test_a_file_that_does_not_tell_its_grid_is_loaded_with_a_warning_only_for_another_image_size(
+    tiny, tmp_path, caplog
+):
+    long = {**tiny, "img_size": (16, 64)}
+    for name, settings in (("square", tiny), ("long", long)):
+        torch.save(get_model("t2t_vit_t_14", **settings).state_dict(), tmp_path / f"{name}.pth")
+
+    own = get_model(Experiment(model=Model(**long)), tmp_path / "long.pth")
+    assert own.load_report.doubtful == []
+    assert not caplog.messages
+
+    get_model(Experiment(model=Model(**tiny)), tmp_path / "square.pth", img_size=(16, 64))
+    assert caplog.messages == [
+        f"{tmp_path / 'square.pth'}: 41 loaded, 1 of these perhaps for a square token grid (pos_embed)"
+    ]
 
 
 @pytest.mark.parametrize("stored", ["baseline-3", "{}", '{"model": {"name": "resnet"}}', "[1]"])

@@ -160,6 +160,45 @@ def test_a_position_table_of_a_grid_that_is_told_is_not_taken_for_a_square_one(t
     assert nothing.resized == []
 
 
+@pytest.mark.parametrize("grid", [(2, 8), (8, 2)])
+def test_a_position_table_that_may_be_a_square_ones_is_called_doubtful(grid):
+    source = model(img_size=32)  # (4, 4) tokens
+    target = model(seed=1, img_size=(8 * grid[0], 8 * grid[1]))
+    state, report = fit_state_dict(target, source.state_dict())
+
+    assert torch.equal(state["pos_embed"], source.pos_embed)
+    assert report.doubtful == ["pos_embed"]
+    assert str(report) == f"{len(state)} loaded, 1 of these perhaps for a square token grid (pos_embed)"
+    assert not fit_state_dict(target, source.state_dict(), source_grid=(4, 4))[1].doubtful
+    assert not fit_state_dict(target, target.state_dict(), source_grid=grid)[1].doubtful
+    assert not fit_state_dict(source, target.state_dict())[1].doubtful
+
+
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize(
+    ("tokens", "device"),
+    [
+        ("performer", "meta"),
+        ("convolution", "meta"),
+        pytest.param("transformer", "cuda", marks=ON_GPU),
+        pytest.param("performer", "cuda", marks=ON_GPU),
+    ],
+)
+def test_weights_are_adapted_on_their_own_device(tokens, device, channels):
+    target = model(tokens=tokens, in_chans=channels, num_classes=7)
+    state = {name: value.to(device) for name, value in model(tokens=tokens).state_dict().items()}
+    del state["pos_embed"]
+    fitted, report = fit_state_dict(target, state, new_head=True)
+
+    assert report.resized
+    assert {name for name, value in fitted.items() if value.device.type != device} == set()
+    shapes = {name: value.shape for name, value in target.state_dict().items()}
+    assert {name: value.shape for name, value in fitted.items()} == shapes
+
+
 def test_a_head_of_other_classes_is_drawn_only_if_that_is_allowed():
     source = model()
     with pytest.raises(CheckpointError, match=r"2 of another shape: head\.weight is \(5, 24\), expected \(7, 24\)"):

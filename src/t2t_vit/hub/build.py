@@ -221,7 +221,8 @@ def _misfit(model: str, checkpoint: Checkpoint, state: dict[str, torch.Tensor], 
 
 def _say(checkpoint: Checkpoint, report: LoadReport) -> None:
     """Report what was not taken as it is; a resized position table is nothing to warn of."""
-    is_usual = report.resized in ([], ["pos_embed"]) and not (report.initialised or report.missing or report.dropped)
+    others = [*report.initialised, *report.missing, *report.dropped, *report.doubtful]
+    is_usual = report.resized in ([], ["pos_embed"]) and not others
     _log.log(logging.INFO if is_usual else logging.WARNING, "%s: %s", checkpoint.path, report)
 
 

@@ -17,7 +17,7 @@ from t2t_vit.hub.build import build_model, load_model
 from t2t_vit.hub.names import find_experiment, published_experiment
 from t2t_vit.hub.published import published_weights, weights_file
 from t2t_vit.models import T2TViT, variant_names
-from t2t_vit.weights.catalogue import find_weights
+from t2t_vit.weights.catalogue import weights_at
 
 _BUILD_ONLY = ("out_type", "out_indices")
 
@@ -77,17 +77,20 @@ def get_model(
         return network.to(target).eval()
 
     location = published_weights(model, _changed(experiment, settings)) if pretrained is True else pretrained
-    entry = None if Path(location).is_file() else find_weights(str(location))
+    entry = weights_at(location)
     if entry is not None and str(model) in variant_names() and entry.model == model:
         experiment = published_experiment(entry)  # an architecture has no preprocessing of its own, its weights have
     file = weights_file(location, url_mapping)
+    source_size = None if "img_size" in settings else experiment.model.image_height_width  # a model and its own weights
+    if entry is not None:
+        source_size = entry.image_height_width
     network = load_model(
         _changed(experiment, settings),
         file,
         weights=weights,
         new_head=has_own_head,
         strict=strict,
-        source_size=None if entry is None else (entry.img_size, entry.img_size),
+        source_size=source_size,
         **for_build,
     )
     is_own_head = network.load_report is not None and "head.weight" in network.load_report.loaded

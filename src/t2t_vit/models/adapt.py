@@ -44,21 +44,22 @@ def fit_state_dict(
         strict: Refuse weights that lack an entry, have one too many or one of another shape. Otherwise such an entry
             is left out and the model's drawn anew.
         source_grid: Token grid (h, w) that the position table was made for. None: the model's own if that has as many
-            tokens, else a square one.
+            tokens, else a square one; where it could be either, the report calls it doubtful.
 
     Raises:
         CheckpointError: The weights do not fit; the message lists what is missing, left over, or of another shape.
     """
     fitted, report = dict(state), LoadReport()
+    device = next((value.device for value in state.values()), torch.device("cpu"))
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     _drop(fitted, report, [name for name in fitted if name.startswith(_AUXILIARY)])
     if model.num_classes == 0:
         _drop(fitted, report, [name for name in fitted if name.startswith("head.")])
     elif new_head and _shape(fitted, "head.weight") != wanted["head.weight"]:
         fitted = {name: value for name, value in fitted.items() if not name.startswith("head.")}
-        fitted |= _drawn(model, ["head.weight", "head.bias"])
+        fitted |= _drawn(model, ["head.weight", "head.bias"], device)
         report.initialised += ["head.weight", "head.bias"]
-    _fit_position_table(model, fitted, report, source_grid)
+    _fit_position_table(model, fitted, report, source_grid, device)
     _fit_channels(model, fitted, report)
 
     problems = differences(wanted, fitted)
@@ -67,7 +68,7 @@ def fit_state_dict(
     _drop(fitted, report, [name for name in fitted if _shape(fitted, name) != wanted.get(name)])
     report.resized = [name for name in report.resized if name in fitted]
     report.missing += [name for name in wanted if name not in fitted]
-    fitted |= _drawn(model, report.missing)
+    fitted |= _drawn(model, report.missing, device)
     made = {*report.resized, *report.initialised, *report.missing}
     report.loaded += [name for name in wanted if name not in made]
     return {name: fitted[name] for name in wanted}, report
@@ -99,28 +100,30 @@ def _drop(state: StateDict, report: LoadReport, names: list[str]) -> None:
     report.dropped += names
 
 
-def _drawn(model: T2TViT, names: list[str]) -> StateDict:
-    """Return first values for the parameters and buffers `names` of `model`."""
+def _drawn(model: T2TViT, names: list[str], device: torch.device) -> StateDict:
+    """Return first values for the parameters and buffers `names` of `model`, the same ones on every `device`."""
     if not names:
         return {}
     fresh = copy.deepcopy(model).to_empty(device="cpu")
     fresh.reset_parameters()
     fresh.pos_embed.copy_(sinusoid_table(*fresh.pos_embed.shape[1:]))
-    return {name: value for name, value in fresh.state_dict().items() if name in names}
+    return {name: value.to(device) for name, value in fresh.state_dict().items() if name in names}
 
 
 def _fit_position_table(
-    model: T2TViT, state: StateDict, report: LoadReport, source_grid: tuple[int, int] | None
+    model: T2TViT, state: StateDict, report: LoadReport, source_grid: tuple[int, int] | None, device: torch.device
 ) -> None:
     rows, dim = model.pos_embed.shape[1:]
     stored = state.get("pos_embed")
     if stored is None:  # some files leave out what can be computed
-        state["pos_embed"] = sinusoid_table(rows, dim)
+        state["pos_embed"] = sinusoid_table(rows, dim).to(device)
         report.resized.append("pos_embed")
     elif stored.ndim == 3 and stored.shape[2] == dim:
         side = math.isqrt(max(0, stored.shape[1] - 1))
         is_told = source_grid is not None and 1 + math.prod(source_grid) == stored.shape[1]
         if not is_told and stored.shape[1] == rows:  # it can be of another shape, but nobody says so
+            if 1 + side**2 == rows and model.grid_size != (side, side):
+                report.doubtful.append("pos_embed")
             return
         source_grid = source_grid if is_told and source_grid is not None else (side, side)
         if source_grid != model.grid_size and 1 + math.prod(source_grid) == stored.shape[1]:
@@ -178,13 +181,14 @@ def _fit_token_layer(
     if channels < there:
         folded = _other_channels(weight * norm, channels).flatten(1)  # (O, C' * k²)
         constant = (weight * bias).sum(dim=(1, 2))  # (O,)
-        nearest = torch.zeros(folded.shape[1])
+        nearest = folded.new_zeros(folded.shape[1])
         if f"{layer}{projection}.bias" in state:
             state[f"{layer}{projection}.bias"] = state[f"{layer}{projection}.bias"] + constant
             report.resized.append(f"{layer}{projection}.bias")
         else:
-            nearest = torch.linalg.lstsq(folded.double(), constant.double()[:, None], driver="gelsd").solution[:, 0]
-        adapted = [folded, torch.ones(folded.shape[1]), nearest]
+            inputs, outputs = folded.double().cpu(), constant.double().cpu()  # GPUs have no such driver
+            nearest = torch.linalg.lstsq(inputs, outputs[:, None], driver="gelsd").solution[:, 0]
+        adapted = [folded, folded.new_ones(folded.shape[1]), nearest]
     else:
         repeated = torch.arange(channels) % there
         adapted = [
@@ -192,7 +196,7 @@ def _fit_token_layer(
             norm[0, repeated].flatten(),
             bias[0, repeated].flatten(),
         ]
-    state.update({name: value.to(weight.dtype) for name, value in zip(names, adapted, strict=True)})
+    state.update({name: value.to(weight) for name, value in zip(names, adapted, strict=True)})
     return there
 
 
@@ -209,6 +213,6 @@ def _other_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
     there = weight.shape[1]
     if channels < there:
         taken = weight.new_zeros(weight.shape[0], channels, weight.shape[2])
-        return taken.index_add(1, torch.arange(there) % channels, weight)
+        return taken.index_add(1, torch.arange(there, device=weight.device) % channels, weight)
     repeated = torch.arange(channels) % there
-    return weight[:, repeated] / repeated.bincount()[repeated][:, None]
+    return weight[:, repeated] / repeated.bincount()[repeated][:, None].to(weight.device)

@@ -15,6 +15,8 @@ class LoadReport:
         initialised: Drawn anew, as the head of other classes.
         dropped: In the file and not in the model.
         missing: In the model and not in the file; they keep what they were initialised with.
+        doubtful: Loaded as they are, though the file does not say whether they fit: a position table of as many tokens
+            as a square grid has, in a model whose grid is none.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -22,6 +24,7 @@ class LoadReport:
     initialised: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Return it in one line: what was not taken as it is, by name."""
@@ -32,6 +35,7 @@ class LoadReport:
                 ("newly initialised", self.initialised),
                 ("dropped", self.dropped),
                 ("missing", self.missing),
+                ("of these perhaps for a square token grid", self.doubtful),
             )
             if names
         ]

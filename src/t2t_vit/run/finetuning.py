@@ -27,7 +27,7 @@ from t2t_vit.hub.shipped import shipped_models
 from t2t_vit.models import variant_names
 from t2t_vit.run.images import open_images
 from t2t_vit.run.precision import computes_in_bfloat16
-from t2t_vit.weights.catalogue import find_weights
+from t2t_vit.weights.catalogue import weights_at
 
 _TRAIN: Final = ("train", "training")
 _VAL: Final = ("val", "valid", "validation", "dev")
@@ -246,7 +246,7 @@ def _starting_point(model: str, pretrained: str | None, from_scratch: bool) -> t
         ) from None
     if not file.is_file():
         raise ConfigError(f"there is no weights file {file}; name one that is there, or {_SCRATCH}")
-    entry = None if Path(location).is_file() else find_weights(location)
+    entry = weights_at(location)
     if entry is not None and model in variant_names() and entry.model == model:
         experiment = published_experiment(entry)  # an architecture has no preprocessing of its own, its weights have
     # Relative to where one stands now, a path means something else when the run goes on from another place.

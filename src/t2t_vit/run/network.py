@@ -13,6 +13,7 @@ from t2t_vit.errors import CheckpointError, ConfigError, nearest
 from t2t_vit.hub import build_model, load_model, weights_file
 from t2t_vit.models.freeze import freeze
 from t2t_vit.models.initialisation import draw_by_fan_in
+from t2t_vit.weights.catalogue import weights_at
 from t2t_vit.weights.load import read_checkpoint
 
 
@@ -59,9 +60,12 @@ def check_baseline(experiment: Experiment) -> None:
 
 def starting_network(experiment: Experiment) -> nn.Module:
     """Return what training begins with: fresh weights, or those of `Model.pretrained` with a head for the classes."""
-    if experiment.model.pretrained is None:
+    location = experiment.model.pretrained
+    if location is None:
         return new_network(experiment)
-    return load_model(experiment, weights_file(experiment.model.pretrained), new_head=True)
+    entry = weights_at(location)
+    source_size = None if entry is None else entry.image_height_width
+    return load_model(experiment, weights_file(location), new_head=True, source_size=source_size)
 
 
 def load_network(experiment: Experiment, file: str | Path, weights: str) -> nn.Module:

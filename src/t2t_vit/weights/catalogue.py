@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -66,6 +67,11 @@ class PretrainedWeights:
     def full_name(self) -> str:
         """Architecture and tag, as timm writes it: `t2t_vit_14.official_in1k`."""
         return f"{self.model}.{self.tag}"
+
+    @property
+    def image_height_width(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network sees."""
+        return self.img_size, self.img_size
 
 
 _MMPRETRAIN_FOLDER = "https://download.openmmlab.com/mmclassification/v0/t2t-vit/"
@@ -170,6 +176,11 @@ def find_weights(name: str) -> PretrainedWeights | None:
     return next(
         (entry for entry in CATALOGUE.values() if name in (entry.name, entry.full_name, entry.url, entry.model)), None
     )
+
+
+def weights_at(location: str | Path) -> PretrainedWeights | None:
+    """Return the published weights that `location` stands for, None if it is a file, which goes before a name."""
+    return None if Path(location).is_file() else find_weights(str(location))
 
 
 def pretrained(name: str) -> PretrainedWeights:
