@@ -13,11 +13,14 @@ from torch import nn
 
 from t2t_vit.models.encoder import Attention
 
+#: By how much the mean is squeezed.
+REDUCTION = 16
+
 
 class SqueezeExcitation(nn.Module):
     """Scale each channel by what the mean over all tokens says of it."""
 
-    def __init__(self, dim: int, reduction: int = 16) -> None:
+    def __init__(self, dim: int, reduction: int = REDUCTION) -> None:
         super().__init__()
         self.fc = nn.Sequential(
             nn.Linear(dim, dim // reduction, bias=False),

@@ -14,7 +14,7 @@ from t2t_vit.errors import ConfigError
 from t2t_vit.models.dense import DenseBlock, Transition
 from t2t_vit.models.encoder import Attention, Block, Mlp
 from t2t_vit.models.ghost import GhostAttention, GhostMlp
-from t2t_vit.models.squeeze_excitation import ExcitedAttention
+from t2t_vit.models.squeeze_excitation import REDUCTION, ExcitedAttention
 
 #: Over how many steps the official code's drop-path rate of dense groups rises, of which it uses the first few.
 _DENSE_RATE_STEPS = 12
@@ -50,7 +50,16 @@ def plain(settings: StackSettings) -> list[Layer]:
 
 
 def squeeze_excitation(settings: StackSettings) -> list[Layer]:
-    """Return layers whose attention is followed by squeeze-and-excitation."""
+    """Return layers whose attention is followed by squeeze-and-excitation.
+
+    Raises:
+        ConfigError: The width is so small that nothing is left when it is squeezed.
+    """
+    if settings.dim < REDUCTION:
+        raise ConfigError(
+            f"embed_dim is {settings.dim}; squeeze-and-excitation divides it by {REDUCTION}, so expected "
+            f"{REDUCTION} or more"
+        )
     return _stack(settings, ExcitedAttention)
 
 
@@ -58,8 +67,10 @@ def ghost(settings: StackSettings) -> list[Layer]:
     """Return layers of ghost attention and ghost MLP.
 
     Raises:
-        ConfigError: The MLP's ratio is not the 3 that it is made for.
+        ConfigError: The MLP's ratio is not the 3 that it is made for, or the width has no half.
     """
+    if settings.dim % 2:
+        raise ConfigError(f"embed_dim is {settings.dim}; ghost attention computes half of it, so it must be even")
     if settings.mlp_ratio != 3:
         raise ConfigError(f"mlp_ratio is {settings.mlp_ratio}; the ghost MLP makes three parts, so it must be 3")
     return _stack(settings, GhostAttention, lambda dim, _: GhostMlp(dim))

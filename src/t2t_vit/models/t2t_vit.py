@@ -94,7 +94,9 @@ class T2TViT(nn.Module):
         out_indices: int | Sequence[int] = -1,
     ) -> None:
         super().__init__()
-        _check_positive(in_chans=in_chans, embed_dim=embed_dim, num_heads=num_heads, token_dim=token_dim)
+        _check_positive(
+            in_chans=in_chans, embed_dim=embed_dim, num_heads=num_heads, token_dim=token_dim, growth_rate=growth_rate
+        )
         if not all(layers > 0 for layers in ([depth] if isinstance(depth, int) else depth)):
             raise ConfigError(f"depth is {depth}; expected 1 or more")
         if num_classes < 0:

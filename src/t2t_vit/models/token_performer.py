@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from t2t_vit.errors import ConfigError
+
 _EPSILON = 1e-8  # of the denominator, as in the official code; float16 would make it 0
 
 
@@ -22,10 +24,17 @@ class TokenPerformer(nn.Module):
 
     Its parameter names are the official code's: `kqv` in this order, `mlp.0` and `mlp.2`, and the random features `w`,
     which are part of the weights.
+
+    Raises:
+        ConfigError: The width is 1, of which there would be no random feature.
     """
 
     def __init__(self, in_dim: int, dim: int, drop_rate: float = 0.1) -> None:
         super().__init__()
+        if dim < 2:
+            raise ConfigError(
+                f"token_dim is {dim}; a performer has half as many random features, so expected 2 or more"
+            )
         self.norm1 = nn.LayerNorm(in_dim)
         self.kqv = nn.Linear(in_dim, 3 * dim)
         self.w: torch.Tensor
