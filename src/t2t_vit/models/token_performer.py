@@ -63,18 +63,23 @@ class TokenPerformer(nn.Module):
             return (weights / (weights.sum(dim=-1, keepdim=True) + _EPSILON)).unsqueeze(1)
 
     def _attend(self, k: torch.Tensor, q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        # float32 whatever surrounds it: in half precision the exponentials overflow and epsilon is 0, which gives NaN.
+        # At least float32, whatever surrounds it: in half precision the exponentials overflow and epsilon is 0, which
+        # gives NaN.
         with _without_autocast(v.device):
             k_features, q_features = self._features(k), self._features(q)  # each (B, N, M)
-            values = k_features.transpose(-2, -1) @ v.float()  # (B, M, D)
+            values = k_features.transpose(-2, -1) @ _precise(v)  # (B, M, D)
             total = q_features @ k_features.sum(dim=1).unsqueeze(-1)  # (B, N, 1)
             return (q_features @ values / (total + _EPSILON)).to(v.dtype)  # (B, N, D)
 
     def _features(self, x: torch.Tensor) -> torch.Tensor:
         """Return the positive random features (B, N, M) of `x` (B, N, D), whose products estimate exp(x·y)."""
-        x = x.float()
-        exponent = x @ self.w.float().T - x.square().sum(dim=-1, keepdim=True) / 2
+        x = _precise(x)
+        exponent = x @ self.w.to(x.dtype).T - x.square().sum(dim=-1, keepdim=True) / 2
         return exponent.exp() / math.sqrt(self.w.shape[0])
+
+
+def _precise(x: torch.Tensor) -> torch.Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
