@@ -93,6 +93,19 @@ def test_images_are_prepared_bit_for_bit_as_here(tmp_path, photograph):
     assert isinstance(processor(photograph, return_tensors="np")["pixel_values"], np.ndarray)
 
 
+@pytest.mark.parametrize("options", [{"do_resize": False}, {"size": {"height": 8, "width": 8}, "do_normalize": False}])
+def test_options_that_config_json_has_no_room_for_are_refused(options, tmp_path, photograph):
+    save_pretrained(built(), tmp_path)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    for use in (
+        lambda: processor(photograph, **options),
+        lambda: transformers.AutoImageProcessor.from_pretrained(tmp_path, **options),
+    ):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))}=.*: images of this model are prepared as"):
+            use()
+    assert torch.equal(processor(photograph, do_resize=None)["pixel_values"], processor(photograph)["pixel_values"])
+
+
 def test_auto_classes_load_it_and_what_they_save_is_read_here(tmp_path, photograph):
     model = built(img_size=(48, 32))
     save_pretrained(model, tmp_path / "ours")

@@ -1,6 +1,7 @@
 """What `torch.jit.script` compiles in the place of modules and functions that it cannot read: traces, and plainer code.
 
 A trace here is good for images and batches of every size: whatever depends on them is recorded, not its value.
+It is of evaluation mode, and models in training mode are refused.
 
 B batch, C channels, (H, W) image size in pixels, (h, w) token grid, N = h * w tokens, D width.
 """

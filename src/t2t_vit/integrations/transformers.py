@@ -12,6 +12,7 @@ pixel as in its own prediction, also for grey and non-square images, of which ti
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from transformers.image_utils import make_flat_list_of_images
 
 import t2t_vit.integrations.timm  # noqa: F401 (by its names the network is built)
 from t2t_vit.data.preprocess import Preprocess
+from t2t_vit.errors import ConfigError
 from t2t_vit.hub import preprocessing_of
 from t2t_vit.integrations.config_json import experiment_of
 from t2t_vit.models import variant_names
@@ -43,13 +45,19 @@ class T2TViTImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         super().__init__(**{key: config.get(key) for key in ("architecture", "model_args", "pretrained_cfg")})
         self.prepare = Preprocess(**preprocessing_of(experiment_of(config, "config.json")))
 
-    def preprocess(self, images: Any, return_tensors: str | None = "pt", **_: Any) -> BatchFeature:
+    def preprocess(self, images: Any, return_tensors: str | None = "pt", **options: Any) -> BatchFeature:
         """Return `pixel_values` (B, C, H, W), float32, of one or several images.
 
         Args:
             images: PIL images, or arrays or tensors (H, W, C) or (C, H, W) of RGB pixels.
             return_tensors: ``pt`` or ``np``: of which library the result is.
+            options: None of transformers' others is taken: they would say something else than `config.json`.
+
+        Raises:
+            ConfigError: There are such.
+            ImageError: An image cannot be prepared.
         """
+        _refuse(options)
         pictures = [to_pil_image(image) for image in make_flat_list_of_images(images)]
         return BatchFeature({"pixel_values": torch.stack([*map(self.prepare, pictures)])}, tensor_type=return_tensors)
 
@@ -66,9 +74,14 @@ class T2TViTImageProcessor(BaseImageProcessor):  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Return the processor that `config.json` describes: this one, or timm's for its other models."""
+        """Return the processor that `config.json` describes: this one, or timm's for its other models.
+
+        Raises:
+            ConfigError: An option would prepare images otherwise.
+        """
         if image_processor_dict.get("architecture") not in variant_names():
             return TimmWrapperImageProcessor.from_dict(image_processor_dict, **kwargs)
+        _refuse({name: value for name, value in kwargs.items() if name in cls.valid_kwargs.__annotations__})
         return super().from_dict(image_processor_dict, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +91,15 @@ class T2TViTImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     def save_pretrained(self, save_directory: str | os.PathLike[str], **_: Any) -> list[str]:
         """Write nothing: `config.json`, which the model's own `save_pretrained` writes, says all of it."""
         return []
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)}: images of this model are prepared as config.json says, without further options; "
+            "change pretrained_cfg there, or use t2t_vit.data.preprocess"
+        )
 
 
 # Under both of the names by which transformers looks for a processor of timm's models.
