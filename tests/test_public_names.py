@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import t2t_vit
+from t2t_vit import errors
 
 PUBLIC = [
     "Experiment",
@@ -31,6 +32,11 @@ def test_the_public_names_are_frozen():
     assert sorted(t2t_vit.__all__) == PUBLIC
     assert dir(t2t_vit) == sorted([*PUBLIC, "__version__"])
     assert all(getattr(t2t_vit, name) is not None for name in PUBLIC)
+
+
+def test_every_error_stands_in_the_tree():
+    own = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)]
+    assert [name for name in own if f" {name}" not in str(errors.__doc__)] == []
 
 
 def test_an_unknown_name_is_an_attribute_error():

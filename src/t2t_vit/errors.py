@@ -7,6 +7,7 @@
     ├── ImageError (ValueError)                an image that cannot be decoded or is of no known kind
     │   └── ImageNotFoundError (FileNotFoundError)
     ├── DatasetError (ValueError)              a data set that is missing, empty or laid out otherwise
+    ├── LoadingError (RuntimeError)            a process that loads images was killed
     ├── WeightsError
     │   ├── DownloadError (OSError)            a file that could not be had
     │   ├── HashMismatchError (ValueError)     a file whose SHA-256 is not the published one

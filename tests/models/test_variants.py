@@ -50,6 +50,12 @@ def test_size_and_work_are_the_published_ones(variant):
     assert round((complexity.macs + complexity.attention_macs) / 1e9, 2) == macs_with_attention
 
 
+def test_frozen_parameters_are_counted_too(tiny):
+    model = tiny()
+    expected = measure_complexity(model)
+    assert measure_complexity(model.requires_grad_(False)) == expected
+
+
 def test_attention_products_are_counted_by_hand(undrawn):
     """q·k and weights·v: 2 N² D MACs a layer."""
     model = undrawn("t2t_vit_t_14", depth=3)

@@ -29,7 +29,7 @@ class Complexity:
     """Size and work of a model.
 
     Attributes:
-        num_parameters: Trainable values; buffers (the position table) are not among them.
+        num_parameters: Values of the parameters, frozen ones too; buffers (the position table) are not among them.
         num_buffer_values: Values of the buffers.
         macs: MACs for one image, without the attention products.
         attention_macs: MACs of the attention products for one image.
@@ -44,7 +44,10 @@ class Complexity:
 def measure_complexity(model: T2TViT, img_size: tuple[int, int] | None = None) -> Complexity:
     """Count parameters and MACs of `model` for one image of `img_size` (height, width; its own when None).
 
-    The count runs on PyTorch's meta device: no memory is touched and nothing is computed.
+    Nothing is computed: the count runs on PyTorch's meta device, on a copy of the model.
+
+    Raises:
+        ConfigError: The image is too small: no token would be left.
     """
     return count_complexity(model, (model.in_chans, *(img_size or model.img_size)))
 
