@@ -10,6 +10,9 @@ import torch
 from t2t_vit import Experiment, get_model
 from t2t_vit.config import Model, Preprocessing, load_experiment
 from t2t_vit.errors import CheckpointError, ConfigError, DeviceError, UnknownModelError
+from t2t_vit.hub.published import published_weights
+from t2t_vit.models.token_performer import TokenPerformer
+from t2t_vit.models.token_transformer import TokenTransformer
 
 CONFIG = Path(__file__).parents[2] / "configs" / "t2t_vit" / "t2t-vit-t-14_8xb64_in1k.py"
 
@@ -129,6 +132,31 @@ def test_mmpretrains_whole_config_is_understood(tiny, images):
 
 
 @pytest.mark.parametrize(
+    ("name", "t2t_cfg", "is_performer"),
+    [
+        ("t2t_vit_14", {"use_performer": False}, False),
+        ("t2t_vit_t_14", {"use_performer": True}, True),
+        ("t2t_vit_14", {"token_dims": 8}, True),
+        ("t2t_vit_t_14", {"token_dims": 8}, False),
+        ("t2t_vit_c_14", {"use_performer": False}, False),
+    ],
+)
+def test_mmpretrain_says_whether_performers_make_the_tokens(name, t2t_cfg, is_performer, tiny):
+    layer = get_model(name, **tiny, backbone={"t2t_cfg": t2t_cfg}).tokens_to_token.attention1
+
+    assert isinstance(layer, TokenPerformer if is_performer else TokenTransformer)
+
+
+def test_what_an_architecture_has_anyway_may_be_said_of_published_weights():
+    said = Experiment(model=Model(name="t2t_vit_t_14", tokens="transformer", embed_dim=384))
+    other = Experiment(model=Model(name="t2t_vit_14", tokens="transformer"))
+
+    assert published_weights("t2t_vit_t_14", said) == published_weights("t2t_vit_t_14", Experiment())
+    with pytest.raises(ConfigError, match="there are no published weights for 't2t_vit_14'"):
+        published_weights("t2t_vit_14", other)
+
+
+@pytest.mark.parametrize(
     ("out_type", "shape"),
     [("cls_token", (2, 24)), ("featmap", (2, 24, 4, 4)), ("avg_featmap", (2, 24)), ("raw", (2, 17, 24))],
 )
@@ -201,3 +229,18 @@ def test_a_home_that_is_none_is_a_name_like_any_other(location):
 def test_empty_weights_are_none_at_all():
     with pytest.raises(ConfigError, match="pretrained is an empty text"):
         get_model("t2t_vit_7", pretrained="")
+
+
+@pytest.mark.parametrize("size", [96, (64, 48)])
+@pytest.mark.parametrize(("crop_pct", "crop_mode"), [(0.9, "center"), (0.9, "squash"), (1.0, "center")])
+def test_preprocessing_follows_the_input_size_as_if_it_had_been_asked_for(size, crop_pct, crop_mode, tiny):
+    preprocessing = Preprocessing(crop_pct=crop_pct, crop_mode=crop_mode, interpolation="bilinear")
+    experiment = Experiment(model=Model(**tiny), preprocessing=preprocessing)
+    model = get_model(experiment)
+    before = dict(model.preprocessing)
+
+    model.set_input_size(size)
+
+    assert model.preprocessing == get_model(experiment, img_size=size).preprocessing
+    model.set_input_size(32)
+    assert model.preprocessing == before

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +22,8 @@ from t2t_vit import T2TViT, get_model
 from t2t_vit.config import Experiment, Model, Preprocessing
 from t2t_vit.data.class_names import imagenet_classes
 from t2t_vit.errors import CheckpointError, ConfigError, T2TViTError, UnknownModelError
+from t2t_vit.hub import preprocessing_of
+from t2t_vit.integrations.config_json import _crop, experiment_of, model_to_config
 from t2t_vit.integrations.huggingface import from_pretrained, save_pretrained
 from t2t_vit.models import create_model, variant_names
 
@@ -82,8 +86,6 @@ def test_what_is_saved_comes_back_the_same(tmp_path, name, settings):
 
 @pytest.mark.parametrize("name", variant_names())
 def test_a_named_architecture_is_saved_under_its_name(tmp_path, name):
-    from t2t_vit.integrations.config_json import model_to_config
-
     with torch.device("meta"):
         config = model_to_config(create_model(name))
     assert config["architecture"] == name
@@ -106,6 +108,37 @@ def test_preparation_of_images_comes_back(tmp_path, preprocessing, img_size):
     model = get_model(Experiment(model=Model(**settings), preprocessing=preprocessing))
     save_pretrained(model, tmp_path)
     assert from_pretrained(tmp_path).preprocessing == model.preprocessing
+
+
+@pytest.mark.parametrize(
+    ("img_size", "resize"), [((160, 256), (182, 292)), (299, (400, 400)), (299, (429, 429)), ((160, 256), 182)]
+)
+def test_a_resize_is_said_by_a_part_of_the_picture_for_both_sides(img_size, resize):
+    with torch.device("meta"):
+        model = create_model("t2t_vit_t_14", img_size=img_size)
+    model.preprocessing = {**get_model("t2t_vit_t_14", **TINY).preprocessing, "img_size": model.img_size}
+    model.preprocessing["resize"] = resize
+    assert preprocessing_of(experiment_of(model_to_config(model), "config.json")) == model.preprocessing
+
+
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_every_crop_of_every_size_comes_back_in_no_more_digits_than_it_had(mode):
+    percents = [percent / 1000 for percent in range(1, 1001)]
+    for sides in [(7, 7), (12, 33), (32, 32), (160, 256), (224, 53), (299, 299), (318, 648), (384, 224), (1185, 14)]:
+        for crop_pct in [*percents, math.pi / 4, 0.27777777777777773, 1 / 3]:
+            resized = tuple(int(side / crop_pct) for side in sides)
+            resize = resized if mode == "squash" else min(resized)
+            found, found_mode = _crop({"img_size": sides, "resize": resize})
+            again = tuple(int(side / found) for side in sides)
+            assert (found_mode, again if mode == "squash" else min(again)) == (mode, resize)
+            assert len(str(found)) <= len(str(crop_pct))
+            assert 0 < found <= 1
+
+
+@pytest.mark.parametrize("resize", [None, 31, (31, 31), (40, 50), (10**9, 64)])
+def test_a_resize_that_no_part_of_the_picture_gives_is_refused(resize):
+    with pytest.raises(ConfigError, match=r"config\.json can only say a part of the picture"):
+        _crop({"img_size": (32, 32), "resize": resize})
 
 
 def test_half_precision_and_channels_last_are_saved(tmp_path):
@@ -150,17 +183,96 @@ def test_the_position_table_of_a_non_square_size_is_interpolated_from_its_own_gr
         torch.testing.assert_close(from_pretrained(tmp_path, img_size=size)(x), model(x))
 
 
-def test_saving_takes_the_place_of_an_older_model_only_when_all_is_written(tmp_path, monkeypatch):
+def test_mmpretrains_backbone_may_have_another_size(tmp_path):
+    model = built(img_size=(32, 128))
+    save_pretrained(model, tmp_path)
+    asked = {"img_size": (64, 64), "out_type": "featmap"}
+    other = from_pretrained(tmp_path, backbone=asked)
+    assert asked == {"img_size": (64, 64), "out_type": "featmap"}
+    assert (other.img_size, other.preprocessing["img_size"], other.out_type) == ((64, 64), (64, 64), "featmap")
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(other(x), model(x))
+
+
+def test_the_weights_are_the_folders_own(tmp_path):
+    save_pretrained(built(), tmp_path)
+    assert from_pretrained(tmp_path, pretrained=True).num_classes == 5
+    for other in (False, "t2t_vit_14.official_in1k"):
+        with pytest.raises(ConfigError, match=rf"pretrained is {other!r}; expected True"):
+            from_pretrained(tmp_path, pretrained=other)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("t2t_vit_t_14", {}),
+        ("t2t_vit_14", {}),
+        ("t2t_vit_c_14", {}),
+        ("t2t_vit_t_14", {"soft_splits": ((4, 4, 0),)}),
+        ("t2t_vit_c_14", {"soft_splits": ((4, 4, 0),)}),
+    ],
+)
+def test_other_channels_than_the_weights_have_are_refused(tmp_path, name, settings):
+    save_pretrained(built(name, **settings), tmp_path)
+    assert from_pretrained(tmp_path, in_chans=1).in_chans == 1
+    config = json.loads((tmp_path / "config.json").read_text())
+    prepared = {**config["pretrained_cfg"], "input_size": [1, 32, 32], "mean": [0.5], "std": [0.5]}
+    edit(tmp_path, model_args={**config["model_args"], "in_chans": 1}, pretrained_cfg=prepared)
+    with pytest.raises(CheckpointError, match=r"asks for 1 channels in windows of .*correct in_chans") as caught:
+        from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_saving_takes_the_place_of_an_older_model_only_when_all_is_written(tmp_path):
+    """A limit on file sizes stands for the full disk."""
+    resource = pytest.importorskip("resource", reason="needs POSIX")
     save_pretrained(built(), tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        save_pretrained(built(depth=1), tmp_path)
+    other = built(depth=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=re.escape(f"File too large: {str(tmp_path)!r}")) as caught:
+            save_pretrained(other, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_readme_of_another_author_stays(tmp_path, caplog):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\ntags:\n- t2t-vit\n---\n# My own words\n")
+    save_pretrained(built(), tmp_path)
+    assert (tmp_path / "README.md").read_text().endswith("# My own words\n")
+    assert "README.md was not written by save_pretrained and stays as it is" in caplog.text
+    assert from_pretrained(tmp_path).num_classes == 5
+
+
+def test_a_card_is_replaced_until_its_reader_takes_the_mark_away(tmp_path):
+    card = tmp_path / "README.md"
+    save_pretrained(built(), tmp_path)
+    save_pretrained(built(), tmp_path, licence="mit")
+    assert "license: mit" in card.read_text()
+    marked = card.read_text().splitlines(keepends=True)
+    assert marked[1].startswith("# Written by save_pretrained")
+    card.write_text("".join([marked[0], *marked[2:]]))
+    save_pretrained(built(), tmp_path, licence="apache-2.0")
+    assert "license: mit" in card.read_text()
+
+
+def test_a_card_is_called_as_the_folder_however_that_is_named(tmp_path, monkeypatch):
+    (tmp_path / "flowers").mkdir()
+    monkeypatch.chdir(tmp_path / "flowers")
+    save_pretrained(built(), ".")
+    assert "\n# flowers\n" in (tmp_path / "flowers" / "README.md").read_text()
+
+
+def test_a_folder_may_be_named_from_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    save_pretrained(built(), "~/flowers")
+    assert (tmp_path / "flowers" / "config.json").is_file()
+    assert from_pretrained("~/flowers").num_classes == 5
 
 
 def test_the_card_says_what_is_quoted_what_is_measured_and_how_to_use_it(tmp_path):
@@ -183,11 +295,14 @@ def test_a_folder_that_timm_saved_is_read(tmp_path):
 
     import t2t_vit.integrations.timm  # noqa: F401
 
-    model = timm.create_model("t2t_vit_14", num_classes=3, **{**TINY, "img_size": (48, 32)}).eval()
-    save_for_hf(model, tmp_path, safe_serialization=True, model_config={"label_names": ["a", "b", "c"]})
+    settings = {**TINY, "img_size": (48, 32), "dynamic_img_size": True}
+    model = timm.create_model("t2t_vit_14", num_classes=3, **settings).eval()
+    told = {"label_names": ["a", "b", "c"], "model_args": {**settings, "pos_drop_rate": 0.1}}
+    save_for_hf(model, tmp_path, safe_serialization=True, model_config=told)
     back = from_pretrained(tmp_path)
     assert torch.equal(back(pixels(back)), model(pixels(back)))
     assert back.classes == ("a", "b", "c")
+    assert back.pos_drop.p == 0.1
     assert back.preprocessing["img_size"] == (48, 32)
 
 

@@ -152,6 +152,54 @@ def test_global_pool_is_what_the_head_sees(pool, expected, images):
     equal(model(images), model.head(expected(tokens)))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"dynamic_img_size": True}, {"strict_img_size": False}, {"dynamic_img_size": True, "pos_drop_rate": 0.0}],
+)
+def test_images_of_every_size_are_taken_by_timms_names_too(settings):
+    assert create(**settings, num_classes=5).eval()(torch.randn(1, 3, 48, 64)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("settings", [{"dynamic_img_size": False}, {"strict_img_size": True}])
+def test_images_of_another_size_are_refused_where_only_one_is_to_be_taken(settings, images):
+    model = create(**settings, num_classes=5).eval()
+    assert model(images).shape == (2, 5)
+    for call in (model, model.forward_features, model.forward_intermediates, model.extract_feat):
+        with pytest.raises(
+            ConfigError, match=r"shape \(1, 3, 48, 32\); expected \(B, C, 32, 32\) with dynamic_img_size"
+        ):
+            call(torch.randn(1, 3, 48, 32))
+    model.set_input_size((48, 32))
+    assert model(torch.randn(1, 3, 48, 32)).shape == (1, 5)
+
+
+def test_pos_drop_rate_is_the_dropout_on_the_tokens():
+    assert create(pos_drop_rate=0.2).pos_drop.p == create(drop_rate=0.2).pos_drop.p == 0.2
+    with pytest.raises(ConfigError, match=r"drop_rate is 0\.1, pos_drop_rate 0\.2; they are the same: give one"):
+        create(drop_rate=0.1, pos_drop_rate=0.2)
+
+
+def test_there_are_no_masks(images):
+    model = create().eval()
+    equal(model.forward_features(images, attn_mask=None, is_causal=False), model.forward_features(images))
+    mask = torch.ones(17, 17, dtype=torch.bool)
+    for call in (model.forward_features, model.forward_intermediates, model.get_intermediate_layers):
+        with pytest.raises(ConfigError, match="attn_mask is a Tensor; expected none"):
+            call(images, attn_mask=mask)
+    with pytest.raises(ConfigError, match="is_causal is True; expected none"):
+        model.forward_features(images, is_causal=True)
+
+
+def test_pool_is_what_timms_own_models_have(images):
+    model = create(global_pool="avg").eval()
+    tokens = model.forward_features(images)
+    equal(model.pool(tokens), tokens[:, 1:].mean(dim=1))
+    equal(model.pool(tokens, pool_type="token"), tokens[:, 0])
+    equal(model.pool(tokens, ""), tokens)
+    with pytest.raises(ConfigError, match="global_pool is 'cls'"):
+        model.pool(tokens, "cls")
+
+
 def test_wrong_settings_are_refused_in_one_line():
     with pytest.raises(ConfigError, match=r"global_pool is 'cls'; expected one of 'token'"):
         create(global_pool="cls")
@@ -556,6 +604,15 @@ def test_a_scripted_model_gives_the_same_at_any_size(name, tmp_path):
     assert list(model.state_dict()) == before
     with pytest.raises(ConfigError, match=r"in eval mode; call model.eval\(\) first"):
         torch.jit.script(model.train())
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_a_model_of_one_size_is_traced_and_scripted_like_others(images):
+    model = create(dynamic_img_size=False).eval()
+    equal(timm.models.GraphExtractNet(model, ["norm"], return_dict=False)(images), model.forward_features(images))
+    torch.testing.assert_close(torch.jit.script(model)(images), model(images))
+    scripted = torch.jit.script(timm.models.create_feature_extractor(model, ["norm"]))
+    torch.testing.assert_close(scripted(images)["norm"], model.forward_features(images))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")

@@ -9,7 +9,7 @@ import torch
 
 from t2t_vit import get_model
 from t2t_vit.config import Baseline, Experiment, Model
-from t2t_vit.run.network import new_network
+from t2t_vit.run.network import new_network, starting_network
 
 NARROW = Model(img_size=32, embed_dim=96, depth=2, num_heads=3, token_dim=32, num_classes=200)
 VIT = Baseline(name="vit_tiny_patch16_224", options={"embed_dim": 96, "depth": 2, "num_heads": 3})
@@ -48,3 +48,20 @@ def test_a_model_with_weights_takes_those(tmp_path):
     torch.save({"state_dict": state}, tmp_path / "weights.pth")
     model = get_model(Experiment(model=dataclasses.replace(NARROW, init="fan_in")), tmp_path / "weights.pth")
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize(("init", "spread"), [("published", 0.02), ("fan_in", (2 * 96) ** -0.5)])
+def test_a_new_head_on_loaded_weights_is_drawn_as_the_experiment_says(init, spread, tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save({"state_dict": get_model(Experiment(model=NARROW)).state_dict()}, file)
+    model = dataclasses.replace(NARROW, init=init, pretrained=str(file), num_classes=300)
+
+    def new_head(load):
+        torch.manual_seed(0)
+        return load(Experiment(model=model)).head
+
+    for load in (starting_network, lambda experiment: get_model(experiment, file, num_classes=300)):
+        head = new_head(load)
+        assert float(head.weight.detach().std()) == pytest.approx(spread, rel=0.05)
+        assert not head.bias.any()
+        assert torch.equal(new_head(load).weight, head.weight)

@@ -39,6 +39,18 @@ def test_model_built_for_any_size(tiny, img_size):
         assert model(images(height, width)).shape == (2, 5)
 
 
+@pytest.mark.parametrize(("resize", "then"), [(None, None), (32, 64), ((40, 48), (80, 192)), ([40, 40], (80, 160))])
+def test_preprocessing_of_ones_own_follows_the_input_size(tiny, resize, then):
+    model = tiny()
+    model.preprocessing = {"img_size": (32, 32), "resize": resize, "mean": (0.5,)}
+    model.set_input_size((64, 128))
+    assert model.preprocessing == {"img_size": (64, 128), "resize": then, "mean": (0.5,)}
+    assert model.img_size == (64, 128)
+    without = tiny()
+    without.set_input_size(64)
+    assert without.preprocessing is None
+
+
 @pytest.mark.parametrize("in_chans", [1, 2, 4])
 def test_any_number_of_channels(tiny, in_chans):
     model = tiny(in_chans=in_chans)

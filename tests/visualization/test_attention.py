@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -122,7 +125,7 @@ def test_the_model_is_left_as_it_was(model, fails, monkeypatch):
     modes = [module.training for module in model.modules()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     if fails:
-        monkeypatch.setattr(model.blocks[1], "forward", lambda _: 1 / 0)
+        monkeypatch.setattr(model.blocks[0], "forward", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             attention_maps(model, images())
     else:
@@ -139,6 +142,25 @@ def test_the_model_is_left_as_it_was(model, fails, monkeypatch):
 def test_a_model_in_training_gives_the_maps_of_evaluation(model):
     expected = attention_maps(model, images(), "rollout")
     torch.testing.assert_close(attention_maps(model.train(), images(), "rollout"), expected)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_two_threads_can_share_a_model(model, training, monkeypatch):
+    batches = [images(), images().flip(0)]
+    expected = [attention_maps(model, x, "rollout") for x in batches]
+    model.train(training)
+    barrier, run_block = threading.Barrier(2, timeout=60), T2TViT.run_block
+
+    def in_step(*args):
+        x = run_block(*args)
+        barrier.wait()
+        return x
+
+    monkeypatch.setattr(T2TViT, "run_block", in_step)
+    with ThreadPoolExecutor(2) as threads:
+        maps = list(threads.map(lambda x: attention_maps(model, x, "rollout"), batches))
+    assert all(torch.equal(shared, alone) for shared, alone in zip(maps, expected, strict=True))
+    assert model.training == training
 
 
 def test_a_bfloat16_model_takes_float32_images_and_gives_float32_maps(model):

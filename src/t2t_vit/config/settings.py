@@ -53,8 +53,8 @@ class Model:
         tokens: What makes the tokens: transformer or performer layers between soft splits, or convolutions.
         stack: Encoder layers: plain, with squeeze-and-excitation, ghost, or densely connected.
         growth_rate: Channels that a dense layer appends.
-        init: Fresh weights: `published`, with a standard deviation of 0.02, or `fan_in`, larger the fewer inputs a
-            linear layer or convolution has, which narrow networks learn faster from.
+        init: Fresh weights, of a new head, too: `published`, with a standard deviation of 0.02, or `fan_in`, larger the
+            fewer inputs a linear layer or convolution has, which narrow networks learn faster from.
         pretrained: Checkpoint (path, URL, or name of published weights) that training starts from.
         freeze: Parts that are not trained, separated by commas: ``tokens_to_token,blocks.0-5``.
         grad_checkpointing: Compute each encoder layer twice in training instead of keeping what is in it.

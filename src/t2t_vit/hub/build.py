@@ -13,6 +13,7 @@ from t2t_vit.config import Experiment, experiment_from_json
 from t2t_vit.errors import CheckpointError, ConfigError, UnknownModelError
 from t2t_vit.models import T2TViT, create_model, variant_names
 from t2t_vit.models.adapt import fit_state_dict
+from t2t_vit.models.crop import resize_of
 from t2t_vit.models.freeze import freeze
 from t2t_vit.models.initialisation import draw_by_fan_in
 from t2t_vit.models.load_report import LoadReport
@@ -47,7 +48,8 @@ def build_model(experiment: Experiment, num_classes: int | None = None, **overri
     if num_classes is not None:
         settings["num_classes"] = num_classes
     model = create_model(experiment.model.name, **{**settings, **overrides})
-    if experiment.model.init == "fan_in":
+    model.init = experiment.model.init
+    if model.init == "fan_in":
         draw_by_fan_in(model)
     model.preprocessing = preprocessing_of(experiment)
     model.set_grad_checkpointing(experiment.model.grad_checkpointing)
@@ -173,10 +175,9 @@ def load_weights(
 def preprocessing_of(experiment: Experiment) -> dict[str, Any]:
     """Return how images are prepared for the model of `experiment`: the arguments of `t2t_vit.data.preprocess`."""
     settings, img_size = experiment.preprocessing, experiment.model.image_height_width
-    height, width = (int(side / settings.crop_pct) for side in img_size)
     return {
         "img_size": img_size,
-        "resize": (height, width) if settings.crop_mode == "squash" else min(height, width),
+        "resize": resize_of(img_size, settings.crop_pct, settings.crop_mode),
         "interpolation": settings.interpolation,
         "mean": settings.mean,
         "std": settings.std,

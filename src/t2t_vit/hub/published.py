@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 import os
 import re
 from pathlib import Path
@@ -12,6 +12,8 @@ from t2t_vit.errors import ConfigError
 from t2t_vit.hub.build import check_is_ours, stored_experiment
 from t2t_vit.hub.shipped import shipped_models, shipped_weights
 from t2t_vit.model_index import registered
+from t2t_vit.models import T2TViT
+from t2t_vit.models.variants import VARIANTS
 from t2t_vit.weights.catalogue import CATALOGUE, PretrainedWeights, find_weights
 from t2t_vit.weights.download import fetch
 
@@ -115,8 +117,10 @@ _FREE = {
 
 def _is_unchanged(model: Model) -> bool:
     """Whether `model` is its architecture as published, whatever its images and classes."""
+    own = {name: parameter.default for name, parameter in inspect.signature(T2TViT).parameters.items()}
+    own |= VARIANTS.get(model.name, {})
     return all(
-        getattr(model, field.name) == getattr(Model(), field.name)
-        for field in dataclasses.fields(model)
-        if field.name not in _FREE
+        value == getattr(Model(), name) or value == own.get(name)
+        for name, value in vars(model).items()
+        if name not in _FREE
     )

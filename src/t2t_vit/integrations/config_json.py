@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,14 @@ _DEFAULTS = {
 } | {"img_size": (224, 224)}
 #: timm's name for `out_type`, and its words for those that the logits depend on.
 _POOLING = {"token": "cls_token", "avg": "avg_featmap"}
+#: What a model of timm's has in its `model_args`, and one of ours takes as it comes: images of every size.
+_SIZES = ("dynamic_img_size", "strict_img_size")
 #: What `model_args` may have. The number of classes stands beside it; timm writes it here, too.
-_ARGUMENTS = [*(name for name in _DEFAULTS if name != "out_type"), "global_pool", "num_classes"]
+_ARGUMENTS = [
+    *(name for name in _DEFAULTS if name != "out_type"),
+    *("global_pool", "num_classes", "pos_drop_rate"),
+    *_SIZES,
+]
 
 
 def model_to_config(model: T2TViT) -> dict[str, Any]:
@@ -146,8 +154,11 @@ def experiment_of(config: Mapping[str, Any], source: str) -> Experiment:
         "in_chans": input_size[0],
         "img_size": tuple(input_size[1:]),
         "drop_path_rate": 0.0,
-        **{key: value for key, value in arguments.items() if key not in ("global_pool", "num_classes")},
+        **{key: value for key, value in arguments.items() if key not in ("global_pool", "num_classes", *_SIZES)},
     }
+    pos_drop_rate = given.pop("pos_drop_rate", None)
+    if pos_drop_rate:  # timm's name for it
+        given["drop_rate"] = pos_drop_rate
     settings: dict[str, Any] = {"model": {**given, "name": name}, "preprocessing": {}}
     num_classes = config.get("num_classes", pretrained_cfg.get("num_classes"))
     if num_classes != 0:  # a model without a head; an Experiment has always one
@@ -190,7 +201,7 @@ def check_claims(experiment: Experiment, shapes: Mapping[str, tuple[int, ...]], 
         source: What to call the file.
 
     Raises:
-        CheckpointError: There are more layers or tokens, or wider ones, than there are weights for.
+        CheckpointError: There are more layers or tokens, or wider ones, than there are weights for, or other channels.
         ConfigError: There are no soft splits, or the image size leaves no token.
     """
     model = experiment.model
@@ -205,6 +216,23 @@ def check_claims(experiment: Experiment, shapes: Mapping[str, tuple[int, ...]], 
     if shapes.get("pos_embed") != expected:
         found = shapes.get("pos_embed", "none")
         raise CheckpointError(f"{source} asks for a position table (pos_embed) of {expected}, and beside it is {found}")
+    _check_channels(settings["in_chans"], settings["soft_splits"], shapes, source)
+
+
+def _check_channels(
+    in_chans: int, soft_splits: Sequence[Sequence[int]], shapes: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """Refuse other image channels than the first weights take: these would be adapted to them without a word."""
+    kernel = soft_splits[0][0]
+    first = "project" if len(soft_splits) == 1 else "soft_split0"
+    for layer in (first, "attention1.attn.qkv", "attention1.kqv"):
+        name = f"tokens_to_token.{layer}.weight"
+        values = math.prod(shapes.get(name, ())[1:])
+        if name in shapes and values != in_chans * kernel**2:
+            raise CheckpointError(
+                f"{source} asks for {in_chans} channels in windows of {kernel} × {kernel} pixels, and beside it {name} "
+                f"takes {values} values, expected {in_chans * kernel**2}; correct in_chans or soft_splits"
+            )
 
 
 def _settings_of(model: T2TViT) -> dict[str, Any]:
@@ -296,16 +324,19 @@ def _crop(preprocessing: Mapping[str, Any]) -> tuple[float, str]:
     """Return (crop_pct, crop_mode) that give the resize of `preprocessing`, in as few digits as say it.
 
     Raises:
-        ConfigError: None do: the size is kept, or the two sides are scaled differently.
+        ConfigError: None do: the size is kept, less than what is cropped, or the two sides are scaled differently.
     """
     sides, resize = preprocessing["img_size"], preprocessing["resize"]
     if resize is not None:
         mode = "center" if isinstance(resize, int) else "squash"
         wanted = (resize,) if isinstance(resize, int) else tuple(resize)
         cropped = (min(sides),) if isinstance(resize, int) else sides
-        for digits in range(1, 17):
-            crop_pct = round(cropped[0] / wanted[0], digits)
-            if crop_pct and tuple(int(side / crop_pct) for side in cropped) == wanted:
+        # A side is resized to w pixels by side / (w + 1) < crop_pct <= side / w. From above, in more and more digits;
+        # the next lower number, too, as a quotient of floating point numbers can fall just short of w.
+        highest = min(Fraction(1), *map(Fraction, cropped, wanted))
+        for digits, less in itertools.product(range(1, 18), range(2)):
+            crop_pct = (math.floor(highest * 10**digits) - less) / 10**digits
+            if crop_pct > 0 and tuple(int(side / crop_pct) for side in cropped) == wanted:
                 return crop_pct, mode
     raise ConfigError(
         f"preprocessing resizes to {resize} for {tuple(sides)}; config.json can only say a part of the picture that "

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,12 @@ from t2t_vit.integrations.config_json import (
     model_to_config,
     read_config,
 )
-from t2t_vit.integrations.model_card import CardFacts, model_card
+from t2t_vit.integrations.model_card import CardFacts, is_own_card, model_card
 from t2t_vit.models import T2TViT
 from t2t_vit.weights.catalogue import pretrained
+from t2t_vit.weights.save import to_safetensors
+
+_log = logging.getLogger(__name__)
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
@@ -56,7 +61,7 @@ def save_pretrained(
 ) -> None:
     """Write `model` to `folder`: `model.safetensors`, `config.json` and a model card, `README.md`.
 
-    All three are written before any of them takes the place of an older one.
+    All three are written before any of them takes the place of an older one. A `README.md` of another author stays.
 
     Args:
         model: What to save, with its `preprocessing` and `classes`.
@@ -69,9 +74,10 @@ def save_pretrained(
     Raises:
         ConfigError: `model` is no T2TViT, or has something that `config.json` cannot say.
         UnknownModelError: No published weights are called `origin`.
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or the disk is full.
     """
-    _save(model, Path(folder), Path(folder).name, _facts(origin, licence, datasets, measured))
+    folder = _expanded(folder)
+    _save(model, folder, folder.resolve().name, _facts(origin, licence, datasets, measured))
 
 
 def from_pretrained(
@@ -95,7 +101,8 @@ def from_pretrained(
         token: For a private repository; None: the one that ``hf auth login`` stored.
         cache_dir: Where what is fetched is kept; None: where the Hub's own tools keep it.
         kwargs: Settings over the stored ones, to which the weights are adapted as by `get_model`: `num_classes`,
-            `img_size`, `in_chans`, `drop_path_rate`, `out_type`, `freeze` and so on.
+            `img_size`, `in_chans`, `drop_path_rate`, `out_type`, `freeze` and so on, or MMPretrain's
+            ``backbone=dict(...)`` and ``head=dict(...)``.
 
     Returns:
         The model. Its `preprocessing` says how its images are prepared, its `classes` what it was trained to tell.
@@ -106,11 +113,16 @@ def from_pretrained(
         ConfigError: A setting is unknown or wrong.
         DeviceError: There is no such device.
     """
+    is_pretrained = kwargs.pop("pretrained", True)
+    if is_pretrained is not True:
+        raise ConfigError(
+            f"pretrained is {is_pretrained!r}; expected True, the weights of the source: get_model has others"
+        )
     config_file, weights = _files(source, revision, token, cache_dir)
     config = read_config(config_file)
     experiment = experiment_of(config, str(config_file))
     check_claims(experiment, _shapes(weights), str(config_file))
-    img_size = kwargs.pop("img_size", None)
+    img_size = _taken_size(kwargs)
     try:
         model = get_model(experiment, weights, device, **{**head_of(config, str(config_file)), **kwargs})
     except (RuntimeError, OverflowError) as error:  # PyTorch's words for sizes that no machine has
@@ -154,6 +166,7 @@ def push_to_hub(
         ConfigError: As in `save_pretrained`.
         UnknownModelError: As in `save_pretrained`.
         WeightsError: The Hub refused it, or cannot be reached.
+        OSError: There is no room for the files that are to be uploaded.
     """
     from huggingface_hub import HfApi
 
@@ -180,30 +193,32 @@ def _facts(
 
 
 def _save(model: T2TViT, folder: Path, name: str, facts: CardFacts) -> None:
-    from safetensors.torch import save_file
-
     if not isinstance(model, T2TViT):
         raise ConfigError(f"a {type(model).__name__} cannot be saved here; expected a T2TViT (unwrap it first)")
     config = model_to_config(model)
-    card = model_card(model, config, name, facts)
-    # The class names go into the weights, too: so these can be loaded on their own. transformers asks for the format.
-    metadata = {"format": "pt", "classes": json.dumps(class_names(model))}
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with (
-        written_whole(folder / _CARD) as card_file,
-        written_whole(folder / _CONFIG) as config_file,
-        written_whole(folder / _WEIGHTS) as weights_file,
-    ):
-        save_file(tensors, weights_file, metadata=metadata)
-        config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        card_file.write_text(card, encoding="utf-8")
+    # The class names go into the weights, too: so these can be loaded on their own.
+    texts = {"classes": json.dumps(class_names(model))}
+    files = {
+        _CARD: model_card(model, config, name, facts).encode(),
+        _CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
+        _WEIGHTS: to_safetensors({key: value.detach().cpu() for key, value in model.state_dict().items()}, texts),
+    }
+    try:
+        if (folder / _CARD).exists() and not is_own_card((folder / _CARD).read_bytes()):
+            _log.warning("%s was not written by save_pretrained and stays as it is", folder / _CARD)
+            del files[_CARD]
+        with ExitStack() as all_written:
+            for file, content in files.items():
+                all_written.enter_context(written_whole(folder / file)).write_bytes(content)
+    except OSError as error:  # its own words name no file, or a temporary one
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _files(
     source: str | Path, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
 ) -> tuple[Path, Path]:
     """Return `config.json` and the weights of a folder or a repository."""
-    folder = Path(source)
+    folder = _expanded(source)
     if not folder.is_dir():
         if not isinstance(source, str) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise CheckpointError(f"{str(source)!r} is neither a folder nor a repository of the form user/name")
@@ -217,6 +232,10 @@ def _files(
         advice = f"; get_model(NAME, pretrained={str(folder / pickles[0])!r}) reads that one" if pickles else ""
         raise CheckpointError(f"{folder} has no {_WEIGHTS}{advice}")
     return folder / _CONFIG, folder / _WEIGHTS
+
+
+def _expanded(folder: str | Path) -> Path:
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 -- a folder may be called ~x where no user is
 
 
 def _fetched(
@@ -249,6 +268,16 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{file} is cut off or damaged ({error}). Get the file again.") from None
+
+
+def _taken_size(kwargs: dict[str, Any]) -> Any:
+    """Take `img_size` out of `kwargs`, or of MMPretrain's ``backbone=dict(...)`` in it; None: it is not there."""
+    backbone = kwargs.get("backbone")
+    within = None
+    if isinstance(backbone, dict):
+        kwargs["backbone"] = {key: value for key, value in backbone.items() if key != "img_size"}
+        within = backbone.get("img_size")
+    return kwargs.pop("img_size", within)
 
 
 def _resize(model: T2TViT, experiment: Experiment, img_size: int | tuple[int, int]) -> None:

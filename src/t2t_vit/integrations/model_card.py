@@ -9,6 +9,9 @@ from typing import Any
 from t2t_vit.models import T2TViT
 from t2t_vit.weights.catalogue import PretrainedWeights
 
+#: In the front matter of every card, a comment there.
+_MARK = "# Written by save_pretrained of t2t_vit, which replaces this file as long as this line is in it."
+
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
@@ -39,6 +42,12 @@ def model_card(model: T2TViT, config: Mapping[str, Any], name: str, facts: CardF
     return "\n".join([_front_matter(model, facts), "", *_body(model, config, name, facts), ""])
 
 
+def is_own_card(content: bytes) -> bool:
+    """Whether `content` is a card of `model_card`, to be replaced by another; without its mark it is its reader's."""
+    front_matter, _, _ = content.removeprefix(b"---").partition(b"\n---")
+    return _MARK.encode() in front_matter
+
+
 def _front_matter(model: T2TViT, facts: CardFacts) -> str:
     from huggingface_hub import ModelCardData
 
@@ -51,7 +60,7 @@ def _front_matter(model: T2TViT, facts: CardFacts) -> str:
         tags=[task, "timm", "transformers", "t2t-vit"],
         datasets=list(facts.datasets) or None,
     )
-    return f"---\n{data.to_yaml()}\n---"
+    return f"---\n{_MARK}\n{data.to_yaml()}\n---"
 
 
 def _body(model: T2TViT, config: Mapping[str, Any], name: str, facts: CardFacts) -> list[str]:

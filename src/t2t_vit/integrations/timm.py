@@ -28,6 +28,7 @@ from typing import Any, cast
 
 import timm.models
 import torch
+import torch.fx
 from timm.models import PretrainedCfg
 from timm.models._features import feature_take_indices
 from timm.models.vision_transformer import global_pool_nlc
@@ -76,6 +77,9 @@ class TimmT2TViT(T2TViT):
     Args:
         global_pool: What goes into the head: ``token`` (the class token), ``avg``, ``max`` or ``avgmax`` of the
             others, or all tokens when empty.
+        dynamic_img_size: Whether images of every size are taken; else of `img_size` alone, timm's own default.
+        strict_img_size: The contrary, by the name that others of timm's models have for it.
+        pos_drop_rate: timm's name for `drop_rate`, the dropout on the tokens after the position table is added.
         settings: Arguments of `T2TViT` except `out_type`, in whose place `global_pool` stands.
 
     Raises:
@@ -86,9 +90,21 @@ class TimmT2TViT(T2TViT):
     num_reg_tokens = 0
     has_class_token = True
 
-    def __init__(self, *, global_pool: str = "token", **settings: Any) -> None:
-        super().__init__(out_type=_out_type(global_pool), **settings)
+    def __init__(
+        self,
+        *,
+        global_pool: str = "token",
+        dynamic_img_size: bool = True,
+        strict_img_size: bool = False,
+        pos_drop_rate: float = 0.0,
+        drop_rate: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        if pos_drop_rate and drop_rate and pos_drop_rate != drop_rate:
+            raise ConfigError(f"drop_rate is {drop_rate}, pos_drop_rate {pos_drop_rate}; they are the same: give one")
+        super().__init__(out_type=_out_type(global_pool), drop_rate=pos_drop_rate or drop_rate, **settings)
         self.global_pool = global_pool
+        self.dynamic_img_size = dynamic_img_size and not strict_img_size
         self.head_hidden_size = self.num_features
         #: Pixels a token, along each side.
         self.reduction = math.prod(size.stride for size in self.soft_splits)
@@ -96,6 +112,47 @@ class TimmT2TViT(T2TViT):
             {"module": f"blocks.{i}", "num_chs": block.out_dim, "reduction": self.reduction}
             for i, block in enumerate(self.blocks)
         ]
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the first encoder layer sees, as in `T2TViT`.
+
+        Raises:
+            ConfigError: `x` does not suit the model, or is of another size than the only one that is to be taken.
+        """
+        if not self.dynamic_img_size:
+            _check_img_size(x, self.img_size)
+        return super().embed(x)
+
+    def forward_features(
+        self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        """Return the normalized tokens (B, 1 + N, D) of the last layer, as in `T2TViT`.
+
+        Args:
+            x: Images (B, C, H, W), normalized.
+            attn_mask: None; every token sees every other.
+            is_causal: False, for the same reason.
+
+        Raises:
+            ConfigError: There is a mask.
+        """
+        _refuse_masks(attn_mask, is_causal)
+        return super().forward_features(x)
+
+    def pool(self, x: torch.Tensor, pool_type: str | None = None) -> torch.Tensor:
+        """Return what goes into the head (B, D) of tokens `x` (B, 1 + N, D).
+
+        Args:
+            x: What `forward_features` gave.
+            pool_type: Another pooling than the model's `global_pool`.
+
+        Raises:
+            ConfigError: There is no such pooling.
+        """
+        if pool_type is None:
+            return self._pool(x)
+        _out_type(pool_type)
+        return global_pool_nlc(x, pool_type, self.num_prefix_tokens)  # type: ignore[no-any-return]
 
     def forward_intermediates(
         self,
@@ -107,6 +164,8 @@ class TimmT2TViT(T2TViT):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
         output_dict: bool = False,
+        attn_mask: torch.Tensor | None = None,
+        is_causal: bool = False,
     ) -> Intermediates | tuple[torch.Tensor, Intermediates] | dict[str, Any]:
         """Return what `forward_features` gives, and the tokens after chosen layers.
 
@@ -121,11 +180,14 @@ class TimmT2TViT(T2TViT):
             intermediates_only: Return the intermediates without the features.
             output_dict: Return a dict of `image_intermediates`, and `image_intermediates_prefix`, `image_features`
                 as far as they are asked for.
+            attn_mask: None, as in `forward_features`.
+            is_causal: False, as there.
 
         Raises:
-            ConfigError: `output_fmt` is neither, or `x` does not suit the model.
+            ConfigError: There is a mask, `output_fmt` is neither, or `x` does not suit the model.
             AssertionError: An index is out of range (as in timm).
         """
+        _refuse_masks(attn_mask, is_causal)
         if output_fmt not in ("NCHW", "NLC"):
             raise ConfigError(f"output_fmt is {output_fmt!r}; expected NCHW or NLC")
         wanted, last = feature_take_indices(len(self.blocks), _as_list(indices))
@@ -181,6 +243,7 @@ class TimmT2TViT(T2TViT):
         reshape: bool = False,
         return_prefix_tokens: bool = False,
         norm: bool = False,
+        attn_mask: torch.Tensor | None = None,
     ) -> Intermediates:
         """Return the tokens after the last `n` layers, or those with these indices, as DINO's models do."""
         layers = self.forward_intermediates(
@@ -190,6 +253,7 @@ class TimmT2TViT(T2TViT):
             norm=norm,
             output_fmt="NCHW" if reshape else "NLC",
             intermediates_only=True,
+            attn_mask=attn_mask,
         )
         return cast("Intermediates", layers)
 
@@ -274,8 +338,8 @@ class TimmT2TViT(T2TViT):
         Raises:
             ConfigError: The model is in training mode.
         """
-        # Of another size than the position table's, or the trace would have no interpolation.
-        height, width = (side + self.reduction for side in self.img_size)
+        # Of another size than the position table's, where it may be, or the trace would have no interpolation.
+        height, width = (side + self.reduction * self.dynamic_img_size for side in self.img_size)
         return Traced(self, 1, self.in_chans, height, width)
 
     def _pool(self, x: torch.Tensor) -> torch.Tensor:
@@ -483,6 +547,26 @@ def _preprocessing(model: TimmT2TViT, cfg: PretrainedCfg | dict[str, Any]) -> di
     except ConfigError:
         return None
     return preprocessing_of(experiment)
+
+
+@torch.fx.wrap  # symbolic tracers leave it closed
+def _check_img_size(x: torch.Tensor, img_size: tuple[int, int]) -> None:
+    """Refuse images `x` (B, C, H, W) of another size than `img_size`.
+
+    Raises:
+        ConfigError: They are of another size.
+    """
+    if tuple(x.shape[-2:]) != img_size:
+        raise ConfigError(
+            f"the input has shape {tuple(x.shape)}; expected (B, C, {img_size[0]}, {img_size[1]}) with "
+            "dynamic_img_size=False: leave that out, or call set_input_size"
+        )
+
+
+def _refuse_masks(attn_mask: object, is_causal: bool) -> None:
+    if attn_mask is not None or is_causal:
+        given = "is_causal is True" if attn_mask is None else f"attn_mask is a {type(attn_mask).__name__}"
+        raise ConfigError(f"{given}; expected none: in a T2T-ViT every token sees every other")
 
 
 def _out_type(global_pool: str) -> OutType:

@@ -16,6 +16,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from t2t_vit.errors import ConfigError, nearest
+from t2t_vit.models.crop import preprocessing_at
+from t2t_vit.models.initialisation import draw_by_fan_in
 from t2t_vit.models.load_report import LoadReport
 from t2t_vit.models.position import resize_position_table, sinusoid_table
 from t2t_vit.models.soft_split import SplitSize, token_grids
@@ -27,6 +29,7 @@ from t2t_vit.models.tokens_to_token import TokensToToken
 
 OutType = Literal["cls_token", "featmap", "avg_featmap", "raw"]
 Stage = Literal["backbone", "neck", "pre_logits"]
+Init = Literal["published", "fan_in"]
 
 Tokens = Literal["transformer", "performer", "convolution"]
 Stack = Literal["plain", "se", "ghost", "dense"]
@@ -68,6 +71,8 @@ class T2TViT(nn.Module):
     preprocessing: dict[str, Any] | None = None
     #: What became of the weights file that was loaded.
     load_report: LoadReport | None = None
+    #: How `reset_parameters` draws, so that a new head on loaded weights is drawn as the network was.
+    init: Init = "published"
 
     def __init__(
         self,
@@ -132,7 +137,10 @@ class T2TViT(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new weights: truncated normal of 0.02 for matrices and the class token, zero biases."""
+        """Draw new weights: truncated normal of 0.02 for matrices and the class token, zero biases.
+
+        With ``init="fan_in"`` matrices and convolutions are then drawn by `draw_by_fan_in`.
+        """
         if self.cls_token.is_meta:  # there is nothing to draw, and torch takes a second to find that out
             return
         nn.init.trunc_normal_(self.cls_token, std=0.02)
@@ -145,6 +153,8 @@ class T2TViT(nn.Module):
                 module.reset_parameters()
             elif isinstance(module, TokenPerformer):
                 module.draw_features()
+        if self.init == "fan_in":
+            draw_by_fan_in(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (B, K) of normalized images `x` (B, C, H, W); without a head what would go into it (B, D)."""
@@ -175,7 +185,8 @@ class T2TViT(nn.Module):
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
         """Make the position table, by interpolation, one for images of `img_size` (H, W).
 
-        Other sizes are taken at call time anyway; this saves the interpolation in each of them.
+        Other sizes are taken at call time anyway; this saves the interpolation in each of them. Where `preprocessing`
+        is known, it then crops the same part of a picture to that size.
 
         Raises:
             ConfigError: The size is too small: no token would be left.
@@ -184,6 +195,8 @@ class T2TViT(nn.Module):
         grid = self.token_grid(height, width)
         self.pos_embed = resize_position_table(self.pos_embed, self.grid_size, grid)
         self.img_size, self.grid_size = (height, width), grid
+        if self.preprocessing is not None:
+            self.preprocessing = preprocessing_at(self.preprocessing, self.img_size)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the first encoder layer sees, (B, 1 + N, D), of images `x` (B, C, H, W).

@@ -6,8 +6,8 @@ the class token first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast, get_args
 
@@ -18,7 +18,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from torch import nn
 
 from t2t_vit.data.decode import from_pil
 from t2t_vit.errors import ConfigError, nearest
@@ -229,38 +228,32 @@ def _observe(
 ) -> list[torch.Tensor]:
     """Run `model` on `x` and return `reduce` of the attention weights (B, M, N, N) of each of `layers`.
 
-    Hooks look on and the fused attention stays as it is. `reduce` acts at once, so that no more than one
-    layer's weights need be in memory.
+    The fused attention stays as it is. `reduce` acts at once, so that no more than one layer's weights need be in
+    memory.
     """
-    seen: dict[int, torch.Tensor] = {}
-
-    def watch(layer: int) -> Callable[[nn.Module, tuple[torch.Tensor]], None]:
-        def hook(attention: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-            seen[layer] = reduce(cast("SelfAttention", attention).weights(*inputs).float())
-
-        return hook
-
+    model = _evaluating(model)
     blocks = _attention_blocks(model)
-    hooks = [blocks[i].attn.register_forward_pre_hook(watch(i)) for i in layers]
-    try:
-        with _evaluating(model), torch.no_grad():
-            model.forward_features(x.to(model.cls_token))  # to its device and type
-    finally:
-        for handle in hooks:
-            handle.remove()
-    return [seen[i] for i in layers]
+    watched = [blocks[i] for i in layers]
+    seen = []
+    with torch.no_grad():
+        x = model.embed(x.to(model.cls_token))  # to its device and type
+        for block in model.blocks:
+            if block in watched:
+                weights = cast("SelfAttention", block.attn).weights(block.norm1(x))
+                seen.append(reduce(weights.float()))
+            x = model.run_block(block, x)
+    return seen
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    # Module by module: whoever fine-tunes may have put only parts of the model in evaluation mode.
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def _evaluating(model: T2TViT) -> T2TViT:
+    """Return `model` in evaluation mode: itself if it is, else a twin with the same tensors.
+
+    Nothing of `model` is changed, so other threads can use it meanwhile.
+    """
+    if not any(module.training for module in model.modules()):
+        return model
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
 
 
 def _grid(model: T2TViT, x: torch.Tensor) -> tuple[int, int]:

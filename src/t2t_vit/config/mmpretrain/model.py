@@ -84,8 +84,7 @@ def model_settings(part: str, values: dict[str, Any]) -> dict[str, Any]:
         if name in names:
             settings[names[name]] = value
         elif name == "t2t_cfg.use_performer":
-            if value:
-                settings["tokens"] = "performer"
+            settings["tokens"] = "performer" if value else "transformer"
         elif name == "layer_cfgs.feedforward_channels":
             settings["mlp_ratio"] = mlp_ratio(value, values.get("embed_dims"))
         elif name in _FIXED:
