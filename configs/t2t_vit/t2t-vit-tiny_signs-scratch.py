@@ -10,4 +10,8 @@ import dataclasses
 from t2t_vit.config import load_experiment
 
 base = load_experiment("t2t-vit-tiny_signs")
-experiment = dataclasses.replace(base, model=dataclasses.replace(base.model, pretrained=None))
+experiment = dataclasses.replace(
+    base,
+    model=dataclasses.replace(base.model, pretrained=None),
+    optimizer=dataclasses.replace(base.optimizer, lr=5e-4),
+)
