@@ -89,7 +89,7 @@ STUDIES = {
     ),
     # What the shipped model brings along for other pictures.
     "signs": Study(
-        configs=("t2t-vit-mini_signs", "t2t-vit-mini_signs-scratch"),
+        configs=("t2t-vit-tiny_signs", "t2t-vit-tiny_signs-scratch"),
         rates=(5e-4, 1e-3, 2e-3),
         tuning_epochs=40,
         held_back=1 / 5,
@@ -97,7 +97,7 @@ STUDIES = {
         images=SIGNS,
     ),
     "signs-tenth": Study(
-        configs=("t2t-vit-mini_signs-tenth", "t2t-vit-mini_signs-tenth-scratch"),
+        configs=("t2t-vit-tiny_signs-tenth", "t2t-vit-tiny_signs-tenth-scratch"),
         seeds=(0, 1, 2),
         images=SIGNS,
     ),

@@ -204,7 +204,7 @@ def test_a_published_file_is_named_by_its_hash_and_has_the_average_only(training
         ),
         *(
             (f'{{"data": {{}}, "model": {{"pretrained": "{name}"}}}}',) * 2
-            for name in ("https://host/w.pth", "t2t_vit_14.official_in1k", "t2t-vit-mini_cifar100-45e")
+            for name in ("https://host/w.pth", "t2t_vit_14.official_in1k", "t2t-vit-tiny_cifar100")
         ),
         (
             '{"data": {}, "distillation": {"teacher_weights": "/home/ann/t.pth"}}',

@@ -16,7 +16,7 @@ from typing import Final
 from t2t_vit.errors import HashMismatchError
 
 #: What predicts where no model is named.
-DEFAULT_MODEL: Final = "t2t-vit-mini_cifar100-45e"
+DEFAULT_MODEL: Final = "t2t-vit-tiny_cifar100"
 
 _FOLDER: Final = Path(__file__).parents[1] / "shipped"
 
