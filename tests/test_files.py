@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from t2t_vit.files import write_text, written_whole
+from t2t_vit.files import json_lines, write_text, written_whole
 
 
 def test_file_appears_at_the_end_and_its_folder_with_it(tmp_path):
@@ -96,3 +96,8 @@ def test_files_are_flushed_where_only_what_may_be_written_can_be(tmp_path, monke
     write_text(tmp_path / "run.json", "new")
     assert (tmp_path / "run.json").read_text(encoding="utf-8") == "new"
     assert len(flushed) == 1
+
+
+def test_lines_of_a_log_that_are_cut_are_told_from_those_that_are_whole():
+    text = '{"step": 1}\n{"step": 2, "lo{"step": 3}\n\n12\n{"name": "\u2028"}\n{"st'
+    assert list(json_lines(text)) == [{"step": 1}, None, None, {"name": "\u2028"}, None]

@@ -1,12 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and logs that grow and may be cut."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -39,6 +41,16 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all; names of files that are no UTF-8 keep their bytes."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def json_lines(text: str) -> Iterator[dict[str, Any] | None]:
+    """Yield the objects in `text`, one a line; None for a line that is cut, as a run is killed in the middle of one."""
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        yield entry if isinstance(entry, dict) else None
 
 
 def _flush(path: Path) -> None:

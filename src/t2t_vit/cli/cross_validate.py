@@ -131,16 +131,14 @@ def _num_folds(folder: Path) -> int | None:
 
 def _last_figures(folder: Path) -> dict[str, Any]:
     """Return the last evaluation in `folder`, raw weights and average; empty if there is none."""
+    from t2t_vit.files import json_lines
+
     figures: dict[str, Any] = {}
     try:
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        text = (folder / "log.jsonl").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:  # a run is writing it
-            continue
+    for record in filter(None, json_lines(text)):
         if record.get("kind") == "val":
             figures[record["weights"]] = {k: v for k, v in record.items() if isinstance(v, int | float)}
     return figures

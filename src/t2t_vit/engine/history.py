@@ -15,6 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from t2t_vit.files import json_lines
+
 #: The file that a run holds while it goes on.
 LOCK = ".lock"
 
@@ -145,13 +147,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            yield entry
+    yield from filter(None, json_lines(text))
 
 
 def _number(entry: dict[str, Any], name: str) -> float:

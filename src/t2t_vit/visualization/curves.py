@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from t2t_vit.errors import ConfigError
+from t2t_vit.files import json_lines
 from t2t_vit.visualization.canvas import BLUE, GREEN, GREY, ORANGE, PALETTE, VERMILLION, drawing
 from t2t_vit.visualization.lettering import shorten
 
@@ -113,7 +113,7 @@ def read_log(log: Path) -> RunCurves:
         ConfigError: There is no such file, or no training or validation line in it.
     """
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        text = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise ConfigError(f"there is no training log {log}; give the log.jsonl in the folder of a run") from None
     except OSError as error:
@@ -121,8 +121,7 @@ def read_log(log: Path) -> RunCurves:
     train: dict[float, list[float]] = {}
     validation: dict[str, dict[float, list[float]]] = {}
     num_unreadable = 0
-    for line in filter(str.strip, lines):
-        entry = _parse(line)
+    for entry in json_lines(text):
         if entry is None:
             num_unreadable += 1
         elif entry.get("kind") == "train":
@@ -140,14 +139,6 @@ def read_log(log: Path) -> RunCurves:
         validation={weights: _columns(steps, _VAL_KEYS) for weights, steps in sorted(validation.items())},
         num_unreadable=num_unreadable,
     )
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
 
 
 def _number(entry: Mapping[str, Any], key: str) -> float:
