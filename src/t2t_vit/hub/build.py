@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2t_vit.config import Experiment, experiment_from_json
+from t2t_vit.config import Experiment, Preprocessing, experiment_from_json
+from t2t_vit.config.validation import validate_experiment
 from t2t_vit.errors import CheckpointError, ConfigError, UnknownModelError
 from t2t_vit.models import T2TViT, create_model, variant_names
 from t2t_vit.models.adapt import fit_state_dict
@@ -182,6 +183,23 @@ def preprocessing_of(experiment: Experiment) -> dict[str, Any]:
         "mean": settings.mean,
         "std": settings.std,
     }
+
+
+def default_preprocessing(model: T2TViT, **known: Any) -> dict[str, Any]:
+    """Return how images are prepared for `model` if nobody said so.
+
+    Args:
+        model: For whose channels and image size.
+        known: Settings of `Preprocessing` over its defaults. Mean and std of other channels do not count: they are 0.5.
+
+    Raises:
+        ConfigError: One of `known` is wrong.
+    """
+    channels = model.in_chans
+    chosen = {name: getattr(Preprocessing(), name) for name in ("mean", "std")} | known
+    chosen |= {name: (0.5,) * channels for name in ("mean", "std") if len(chosen[name]) != channels}
+    settings = {"model": {"img_size": model.img_size, "in_chans": channels}, "preprocessing": chosen}
+    return preprocessing_of(validate_experiment(settings, "the model"))
 
 
 def architecture_of(state: dict[str, torch.Tensor]) -> str | None:

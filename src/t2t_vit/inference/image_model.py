@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 from PIL import Image
 
-from t2t_vit.config import Experiment, Model, Preprocessing
+from t2t_vit.config import Experiment
 from t2t_vit.data.decode import ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.device import find_device
 from t2t_vit.errors import ConfigError, ImageError
-from t2t_vit.hub import DEFAULT_MODEL, get_model, model_of, preprocessing_of, shipped_card
+from t2t_vit.hub import DEFAULT_MODEL, default_preprocessing, get_model, model_of, shipped_card
 from t2t_vit.inference.inputs import ImageInput, load_image
 from t2t_vit.models import T2TViT
 
@@ -68,7 +68,7 @@ class ImageModel:
             self.network = get_model(model, pretrained, device, **kwargs)
         if is_default:
             _log.warning("no model is named: this is %s%s", DEFAULT_MODEL, _told(self.network.classes, pretrained))
-        self.preprocess = Preprocess(**(self.network.preprocessing or _default_preprocessing(self.network)))
+        self.preprocess = Preprocess(**(self.network.preprocessing or default_preprocessing(self.network)))
 
     def load(self, source: ImageInput, channel_order: ChannelOrder = "bgr", mode: Mode | None = None) -> Image.Image:
         """Return the picture that `source` is, upright, in `mode`; None: the one that the model takes.
@@ -140,11 +140,3 @@ def _told(classes: Sequence[str] | None, pretrained: object) -> str:
         return f"; see {shipped_card(DEFAULT_MODEL)}"
     names = classes if len(classes) <= _MOST_LISTED else [*classes[: _MOST_LISTED - 1], "…"]
     return f", which knows {len(classes)} classes: {', '.join(names)}; see {shipped_card(DEFAULT_MODEL)}"
-
-
-def _default_preprocessing(model: T2TViT) -> dict[str, Any]:
-    channels = model.in_chans
-    preprocessing = Preprocessing() if channels == 3 else Preprocessing(mean=(0.5,) * channels, std=(0.5,) * channels)
-    return preprocessing_of(
-        Experiment(model=Model(img_size=model.img_size, in_chans=channels), preprocessing=preprocessing)
-    )

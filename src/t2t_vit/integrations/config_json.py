@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,9 @@ from t2t_vit.config import Experiment, Preprocessing
 from t2t_vit.config.validation import validate_experiment
 from t2t_vit.data.class_names import imagenet_classes
 from t2t_vit.errors import CheckpointError, ConfigError, nearest
-from t2t_vit.hub import preprocessing_of
+from t2t_vit.hub import default_preprocessing
 from t2t_vit.models import T2TViT, create_model, variant_names
+from t2t_vit.models.crop import crop_of
 from t2t_vit.models.dense import DenseBlock, Transition
 from t2t_vit.models.encoder import Block, SelfAttention
 from t2t_vit.models.ghost import GhostAttention
@@ -312,36 +311,23 @@ def _default_preprocessing(model: T2TViT) -> dict[str, Any]:
     """Return how images are prepared for a model that was not told: as timm has it, if it was built there."""
     known: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     fields = [field.name for field in dataclasses.fields(Preprocessing)]
-    preprocessing = {name: known[name] for name in fields if known.get(name) is not None}
-    for name in ("mean", "std"):
-        if len(preprocessing.get(name, (0.5,) * 3)) != model.in_chans:
-            preprocessing[name] = (0.5,) * model.in_chans
-    settings = {"model": {"img_size": model.img_size, "in_chans": model.in_chans}, "preprocessing": preprocessing}
-    return preprocessing_of(validate_experiment(settings, "the model"))
+    return default_preprocessing(model, **{name: known[name] for name in fields if known.get(name) is not None})
 
 
 def _crop(preprocessing: Mapping[str, Any]) -> tuple[float, str]:
-    """Return (crop_pct, crop_mode) that give the resize of `preprocessing`, in as few digits as say it.
+    """Return (crop_pct, crop_mode) that give the resize of `preprocessing`.
 
     Raises:
-        ConfigError: None do: the size is kept, less than what is cropped, or the two sides are scaled differently.
+        ConfigError: None do.
     """
     sides, resize = preprocessing["img_size"], preprocessing["resize"]
-    if resize is not None:
-        mode = "center" if isinstance(resize, int) else "squash"
-        wanted = (resize,) if isinstance(resize, int) else tuple(resize)
-        cropped = (min(sides),) if isinstance(resize, int) else sides
-        # A side is resized to w pixels by side / (w + 1) < crop_pct <= side / w. From above, in more and more digits;
-        # the next lower number, too, as a quotient of floating point numbers can fall just short of w.
-        highest = min(Fraction(1), *map(Fraction, cropped, wanted))
-        for digits, less in itertools.product(range(1, 18), range(2)):
-            crop_pct = (math.floor(highest * 10**digits) - less) / 10**digits
-            if crop_pct > 0 and tuple(int(side / crop_pct) for side in cropped) == wanted:
-                return crop_pct, mode
-    raise ConfigError(
-        f"preprocessing resizes to {resize} for {tuple(sides)}; config.json can only say a part of the picture that "
-        "is cropped, alike for both sides"
-    )
+    crop = crop_of(sides, resize)
+    if crop is None:
+        raise ConfigError(
+            f"preprocessing resizes to {resize} for {tuple(sides)}; config.json can only say a part of the picture "
+            "that is cropped, alike for both sides"
+        )
+    return crop
 
 
 def _object(config: Mapping[str, Any], key: str, source: str) -> Mapping[str, Any]:
