@@ -273,6 +273,45 @@ def test_corrupt_pictures_past_the_limit_are_named_in_one_line_whoever_loads_the
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.fixture
+def own_pictures(pictures, tmp_path):
+    """A copy of the pictures, to be damaged."""
+    return Path(shutil.copytree(pictures, tmp_path / "data"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_figures_are_of_the_pictures_that_can_be_read_and_the_others_are_named(
+    workers, test_run, own_pictures, tmp_path
+):
+    broken = own_pictures / "val" / "cat" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    files = ["--out", tmp_path / "p.csv", "--show-dir", tmp_path / "shown"]
+
+    done = test_run(f"data.root={own_pictures}", f"data.num_workers={workers}", *files)
+
+    assert done.status == 1
+    named, counted = done.err.splitlines()
+    assert named.startswith(f"unreadable, and left out of the figures: {broken}")
+    assert counted == "error: 1 of 6 images could not be read; they are named above"
+    assert "accuracy/top5              100.00 %" in done.out
+    assert done.out.endswith("5 images of 3 classes\n")
+    assert json.loads((tmp_path / "tested" / "test_metrics.json").read_text())["images"] == 5
+    assert len((tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()) == 1 + 5
+    assert len(list((tmp_path / "shown").iterdir())) == 5
+
+
+def test_a_test_without_any_picture_that_can_be_read_has_no_figures(test_run, own_pictures, tmp_path):
+    for path in (own_pictures / "val").rglob("*.png"):
+        path.write_bytes(b"")
+
+    done = test_run(f"data.root={own_pictures}")
+
+    assert done.status == 1
+    assert len(done.err.splitlines()) == 7
+    assert done.err.splitlines()[-1].startswith("error: none of the 6 images can be read; mend them")
+    assert not (tmp_path / "tested").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names may be any bytes on Linux alone")
 def test_long_names_and_those_that_are_no_text_are_written(command, trained, pictures, options, tmp_path):
     root = tmp_path / "odd"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from t2t_vit.data.views import BadImage
     from t2t_vit.run import TestRun
 
 
@@ -38,10 +39,14 @@ def test(
     ] = "none",
     weights: Annotated[Literal["ema", "raw"], typer.Option(help="Which weights, where the file has both.")] = "ema",
 ) -> None:
-    """Say how good a checkpoint is on the validation images of a config."""
+    """Say how good a checkpoint is on the validation images of a config.
+
+    Images that cannot be read are named and left out, and make the status 1.
+    """
     from t2t_vit.cli import test_output
     from t2t_vit.cli.progress import progress
     from t2t_vit.cli.settings import read_config, with_amp
+    from t2t_vit.errors import ImageError
     from t2t_vit.hub import weights_file
     from t2t_vit.run import test as run_test
 
@@ -59,6 +64,13 @@ def test(
 
         check_screen("--show-dir FOLDER")
     folder = work_dir or Path("work_dirs") / Path(config).stem
+    unread: list[BadImage] = []
+
+    def leave_out(images: list[BadImage]) -> None:
+        unread.extend(images)
+        for image in images:
+            typer.echo(f"unreadable, and left out of the figures: {image.reason}", err=True)
+
     with progress("testing") as advance:
         tested = run_test(
             experiment,
@@ -68,12 +80,13 @@ def test(
             keep_scores=out is not None and out_item != "metrics",
             launcher=launcher,
             on_batch=advance,
+            on_bad=leave_out,
         )
     if not tested.is_main:
         return
     metrics = {
         **tested.evaluation.metrics,
-        "images": len(tested.images),
+        "images": len(tested.evaluation.indices),
         "checkpoint": checkpoint,
         "weights": weights,
     }
@@ -88,10 +101,12 @@ def test(
     _print(tested, metrics)
     if show:
         test_output.show_pictures(tested, interval, wait_time)
+    if unread:
+        raise ImageError(f"{len(unread)} of {len(tested.images)} images could not be read; they are named above")
 
 
 def _print(tested: TestRun, metrics: dict[str, Any]) -> None:
     figures = {name: value for name, value in metrics.items() if isinstance(value, float)}
     for name, value in figures.items():
         typer.echo(f"{name:24} {value:8.4f}" if name == "loss" else f"{name:24} {value:8.2f} %")
-    typer.echo(f"{len(tested.images)} images of {len(tested.images.classes)} classes")
+    typer.echo(f"{metrics['images']} images of {len(tested.images.classes)} classes")
