@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from t2t_vit import run
-from t2t_vit.cli import main
+from t2t_vit.cli import main, test_output
 from t2t_vit.config import load_experiment
 from t2t_vit.run.precision import settle_precision
 
@@ -165,6 +165,41 @@ def test_predictions_are_written(suffix, test_run, pictures, tmp_path):
 def test_pictures_are_saved_at_the_interval(test_run, tmp_path):
     assert test_run("--show-dir", tmp_path / "shown", "--interval", "4").status == 0
     assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == ["000000_0.png", "000004_0.png"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "target", "told"),
+    [
+        ("--work-dir", "file", "'{}file' is no folder"),
+        ("--work-dir", "file/deeper/run", "'{}file' is no folder"),
+        ("--work-dir", "taken", "'{}taken/test_metrics.json' is a folder"),
+        ("--out", "folder.json", "'{}folder.json' is a folder"),
+        ("--out", "file/p.json", "'{}file' is no folder"),
+        ("--show-dir", "file", "'{}file' is no folder"),
+    ],
+)
+def test_what_could_not_be_written_is_told_before_the_test(flag, target, told, test_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "test", lambda *_, **__: pytest.fail("it was tested"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "taken" / "test_metrics.json").mkdir(parents=True)
+
+    done = test_run(flag, tmp_path / target)
+
+    assert done.status == 1
+    assert done.err.startswith(f"error: {flag}: {told.format(f'{tmp_path}{os.sep}')}; expected ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_figures_are_shown_though_they_cannot_be_written(test_run, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(test_output, "write_metrics", fail)
+    done = test_run()
+    assert done.status == 1
+    assert "No space left on device" in done.err
+    assert done.out.endswith("6 images of 3 classes\n")
 
 
 @pytest.mark.parametrize("flags", ["--tta", "--amp", "--no-pin-memory", "--launcher none", "--weights raw"])

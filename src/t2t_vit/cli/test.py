@@ -57,13 +57,12 @@ def test(
         experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, pin_memory=False))
     if amp:
         experiment = with_amp(experiment)
-    if out is not None:
-        test_output.check_suffix(out)
+    metrics_file = (work_dir or Path("work_dirs") / Path(config).stem) / "test_metrics.json"
+    test_output.check_targets(metrics_file, out, show_dir)
     if show:
         from t2t_vit.visualization.window import check_screen
 
         check_screen("--show-dir FOLDER")
-    folder = work_dir or Path("work_dirs") / Path(config).stem
     unread: list[BadImage] = []
 
     def leave_out(images: list[BadImage]) -> None:
@@ -90,7 +89,8 @@ def test(
         "checkpoint": checkpoint,
         "weights": weights,
     }
-    test_output.write_metrics(folder / "test_metrics.json", metrics)
+    _print(tested, metrics)  # first, as writing may fail
+    test_output.write_metrics(metrics_file, metrics)
     if out is not None:
         if out_item == "metrics":
             test_output.write_metrics(out, metrics)
@@ -98,7 +98,6 @@ def test(
             test_output.write_predictions(out, tested)
     if show_dir is not None:
         test_output.save_pictures(tested, show_dir, interval)
-    _print(tested, metrics)
     if show:
         test_output.show_pictures(tested, interval, wait_time)
     if unread:
