@@ -11,7 +11,7 @@
     ├── WeightsError
     │   ├── DownloadError (OSError)            a file that could not be had
     │   ├── HashMismatchError (ValueError)     a file whose SHA-256 is not the published one
-    │   ├── CheckpointError (ValueError)       a file that holds no weights, or weights of something else
+    │   ├── CheckpointError (ValueError)       a file of no weights, those of something else, or not finite
     │   └── UnsafeCheckpointError (ValueError) a file that would have to run code to be read
     └── TrainingError (RuntimeError)           a run that cannot begin or go on
 
@@ -69,7 +69,7 @@ class HashMismatchError(WeightsError, ValueError):
 
 
 class CheckpointError(WeightsError, ValueError):
-    """A file holds no weights, or weights of another architecture."""
+    """A file holds no weights, weights of another architecture, or such as give scores that are not finite."""
 
 
 class UnsafeCheckpointError(CheckpointError):

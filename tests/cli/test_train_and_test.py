@@ -20,6 +20,7 @@ from t2t_vit import run
 from t2t_vit.cli import main, test_output
 from t2t_vit.config import load_experiment
 from t2t_vit.run.precision import settle_precision
+from t2t_vit.weights.load import read_checkpoint
 
 TOOLS = Path(__file__).parents[2] / "tools"
 NAME = "t2t-vit-t-14_8xb64_in1k"
@@ -200,6 +201,27 @@ def test_figures_are_shown_though_they_cannot_be_written(test_run, monkeypatch):
     assert done.status == 1
     assert "No space left on device" in done.err
     assert done.out.endswith("6 images of 3 classes\n")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_have_neither_figures_nor_predictions(
+    value, command, trained, pictures, options, tmp_path
+):
+    broken = tmp_path / "broken.pth"
+    state = read_checkpoint(trained / "epoch_2.pth").state_dict("ema")
+    torch.save({"state_dict": {name: torch.full_like(weight, value) for name, weight in state.items()}}, broken)
+
+    done = command("test", NAME, broken, "--work-dir", tmp_path / "tested", *options)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"error: {broken} gives logits that are not finite")
+    assert not (tmp_path / "tested").exists()
+
+    picture = pictures / "val" / "cat" / "0.png"
+    for form in ([], ["--json"]):
+        done = command("predict", picture, "--model", trained / "experiment.json", "--pretrained", broken, *form)
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith("error: the model's scores are not finite")
+        assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("flags", ["--tta", "--amp", "--no-pin-memory", "--launcher none", "--weights raw"])

@@ -113,4 +113,4 @@ def _write(out: Path, content: Any, rows: list[list[tuple[str, Any]]]) -> None:
                 writer.writerow([name for name, _ in rows[0]] if rows else [])
                 writer.writerows([[value for _, value in row] for row in rows])
         else:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.data.views import BadImage, EvaluationSet
 from t2t_vit.device import find_device
 from t2t_vit.engine.distributed import Launcher, gather, process_group
-from t2t_vit.errors import ConfigError, DatasetError
+from t2t_vit.errors import CheckpointError, ConfigError, DatasetError
 from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
 from t2t_vit.hub import preprocessing_of
 from t2t_vit.run.images import loading, open_images
@@ -69,7 +70,7 @@ def test(
             out; None: they are an `ImageError`.
 
     Raises:
-        CheckpointError: The file holds no weights, or those of another model.
+        CheckpointError: The file holds no weights, those of another model, or such as give logits that are not finite.
         DatasetError: The images are missing, of other classes, or none of them can be read.
     """
     device = find_device(experiment.runtime.device)
@@ -121,5 +122,11 @@ def test(
     if not evaluation.confusion.any():
         raise DatasetError(
             f"none of the {len(images)} images can be read; mend them (t2t-vit verify-data lists them) or name others"
+        )
+    # Not within `evaluate`: a run that trains looks at the loss itself, and other processes would wait for this one.
+    if not math.isfinite(evaluation.metrics["loss"]):
+        raise CheckpointError(
+            f"{checkpoint} gives logits that are not finite, so it has no figures; its weights hold NaN or infinity, "
+            f"or overflow in {precision} (runtime.precision=float32 has the most room)"
         )
     return TestRun(evaluation, images, model, preprocess, process.is_main)
