@@ -224,6 +224,15 @@ def test_weights_that_are_not_finite_have_neither_figures_nor_predictions(
         assert len(done.err.splitlines()) == 1
 
 
+def test_metrics_of_a_runs_own_config_are_written_into_the_run(command, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        shutil.copytree(trained, name)
+        assert command("test", f"{name}/experiment.json", f"{name}/epoch_2.pth").status == 0
+        assert json.loads(Path(name, "test_metrics.json").read_text())["checkpoint"] == f"{name}/epoch_2.pth"
+    assert not Path("work_dirs").exists()
+
+
 @pytest.mark.parametrize("flags", ["--tta", "--amp", "--no-pin-memory", "--launcher none", "--weights raw"])
 def test_each_flag_of_test_is_understood(flags, test_run):
     done = test_run(*flags.split())

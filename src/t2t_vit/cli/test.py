@@ -17,7 +17,8 @@ def test(
     config: Annotated[str, typer.Argument(help="Config file, or the name of a shipped one.")],
     checkpoint: Annotated[str, typer.Argument(help="File or URL of the weights.")],
     work_dir: Annotated[
-        Path | None, typer.Option(help="Where the metrics go; default work_dirs/<config name>.")
+        Path | None,
+        typer.Option(help="Where the metrics go; default work_dirs/<config name>, for a run's own config the run."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write predictions or metrics here: .json, .csv or .pkl.")] = None,
     out_item: Annotated[Literal["metrics", "pred"] | None, typer.Option(help="What --out has; default pred.")] = None,
@@ -57,7 +58,7 @@ def test(
         experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, pin_memory=False))
     if amp:
         experiment = with_amp(experiment)
-    metrics_file = (work_dir or Path("work_dirs") / Path(config).stem) / "test_metrics.json"
+    metrics_file = (work_dir or _default_folder(Path(config))) / "test_metrics.json"
     test_output.check_targets(metrics_file, out, show_dir)
     if show:
         from t2t_vit.visualization.window import check_screen
@@ -102,6 +103,11 @@ def test(
         test_output.show_pictures(tested, interval, wait_time)
     if unread:
         raise ImageError(f"{len(unread)} of {len(tested.images)} images could not be read; they are named above")
+
+
+def _default_folder(config: Path) -> Path:
+    # Every run's own config has the same name.
+    return config.parent if config.name == "experiment.json" else Path("work_dirs") / config.stem
 
 
 def _print(tested: TestRun, metrics: dict[str, Any]) -> None:
