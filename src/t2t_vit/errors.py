@@ -13,6 +13,7 @@
     │   ├── HashMismatchError (ValueError)     a file whose SHA-256 is not the published one
     │   ├── CheckpointError (ValueError)       a file of no weights, those of something else, or not finite
     │   └── UnsafeCheckpointError (ValueError) a file that would have to run code to be read
+    ├── WriteError (OSError)                   a file that cannot be written
     └── TrainingError (RuntimeError)           a run that cannot begin or go on
 
 Each message is one line: what arrived, what was expected, what to do. Commands print it and end with status 1.
@@ -74,6 +75,13 @@ class CheckpointError(WeightsError, ValueError):
 
 class UnsafeCheckpointError(CheckpointError):
     """Reading this file would mean running code from it."""
+
+
+class WriteError(T2TViTError, OSError):
+    """A file cannot be written; `filename` is what it would have been called, `strerror` says why not."""
+
+    def __str__(self) -> str:
+        return f"cannot write to {self.filename}: {self.strerror}"
 
 
 class TrainingError(T2TViTError, RuntimeError):
