@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from t2t_vit.errors import DownloadError, WriteError
 from t2t_vit.files import json_lines, write_text, written_whole
 
 
@@ -53,6 +54,39 @@ def test_failure_of_the_last_step_leaves_nothing_temporary(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_text(tmp_path / "run.json", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_what_cannot_be_written_is_called_by_its_own_name(tmp_path, monkeypatch):
+    def said(path):
+        with pytest.raises(WriteError) as raised:
+            write_text(path, "new")
+        return str(raised.value)
+
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path, why in (("file/a", "Not a directory"), ("file/b/a", "Not a directory"), ("folder", "Is a directory")):
+        assert said(tmp_path / path) == f"cannot write to {tmp_path / path}: {why}"
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert said(tmp_path / "full") == f"cannot write to {tmp_path / 'full'}: No space left on device"
+    monkeypatch.setattr(os, "open", fail)
+    assert said(tmp_path / "a") == f"cannot write to {tmp_path / 'a'}: No space left on device"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "No such file", "other"), OSError("no number"),
+                                   DownloadError("it is gone")])  # fmt: skip
+def test_other_errors_of_a_block_that_writes_stay_their_own(tmp_path, error):
+    def write():
+        with written_whole(tmp_path / "run.json"):
+            raise error
+
+    with pytest.raises(OSError, match=r"other|no number|it is gone") as raised:
+        write()
+    assert raised.value is error
 
 
 def test_content_is_on_disk_before_the_name_is(tmp_path, monkeypatch):

@@ -11,8 +11,9 @@
     ├── WeightsError
     │   ├── DownloadError (OSError)            a file that could not be had
     │   ├── HashMismatchError (ValueError)     a file whose SHA-256 is not the published one
-    │   ├── CheckpointError (ValueError)       a file that holds no weights, or weights of something else
+    │   ├── CheckpointError (ValueError)       a file of no weights, those of something else, or not finite
     │   └── UnsafeCheckpointError (ValueError) a file that would have to run code to be read
+    ├── WriteError (OSError)                   a file that cannot be written
     └── TrainingError (RuntimeError)           a run that cannot begin or go on
 
 Each message is one line: what arrived, what was expected, what to do. Commands print it and end with status 1.
@@ -69,11 +70,18 @@ class HashMismatchError(WeightsError, ValueError):
 
 
 class CheckpointError(WeightsError, ValueError):
-    """A file holds no weights, or weights of another architecture."""
+    """A file holds no weights, weights of another architecture, or such as give scores that are not finite."""
 
 
 class UnsafeCheckpointError(CheckpointError):
     """Reading this file would mean running code from it."""
+
+
+class WriteError(T2TViTError, OSError):
+    """A file cannot be written; `filename` is what it would have been called, `strerror` says why not."""
+
+    def __str__(self) -> str:
+        return f"cannot write to {self.filename}: {self.strerror}"
 
 
 class TrainingError(T2TViTError, RuntimeError):

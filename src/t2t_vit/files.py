@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from t2t_vit.errors import T2TViTError, WriteError
 
 
 @contextmanager
@@ -18,12 +21,17 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     If the block raises, nothing is left and an older `path` stays as it was. The folder is made if need be.
 
     Raises:
-        OSError: The folder cannot be written.
+        WriteError: `path` cannot be written. It names `path`, and not the temporary one.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers choose a format by it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays last: writers choose a format by it.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    except FileExistsError as error:  # in the place of the folder
+        raise WriteError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, str(path)) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -33,6 +41,12 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
         with suppress(OSError):  # folders cannot be flushed everywhere
             _flush(path.parent)
+    except OSError as error:
+        # The block may also read, and other files have errors of their own; a full disk's names no file.
+        is_of_this = error.filename is None or str(error.filename) == name
+        if isinstance(error, T2TViTError) or error.errno is None or not is_of_this:
+            raise
+        raise WriteError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -87,3 +87,13 @@ def test_a_wrong_call_has_status_2(arguments, command):
     done = command("features", *arguments)
     assert done.status == 2
     assert "Usage: t2t-vit features" in done.err
+
+
+def test_a_file_that_cannot_be_written_is_called_by_its_own_name(features, pictures, tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "x.npz"
+
+    done = features(pictures / "val/cat/0.png", "--out", out)
+
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"error: cannot write to {out}: Not a directory\n"

@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 
 from t2t_vit import run
-from t2t_vit.cli import main
+from t2t_vit.cli import main, test_output
 from t2t_vit.config import load_experiment
 from t2t_vit.run.precision import settle_precision
+from t2t_vit.weights.load import read_checkpoint
 
 TOOLS = Path(__file__).parents[2] / "tools"
 NAME = "t2t-vit-t-14_8xb64_in1k"
@@ -167,6 +168,71 @@ def test_pictures_are_saved_at_the_interval(test_run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == ["000000_0.png", "000004_0.png"]
 
 
+@pytest.mark.parametrize(
+    ("flag", "target", "told"),
+    [
+        ("--work-dir", "file", "'{}file' is no folder"),
+        ("--work-dir", "file/deeper/run", "'{}file' is no folder"),
+        ("--work-dir", "taken", "'{}taken/test_metrics.json' is a folder"),
+        ("--out", "folder.json", "'{}folder.json' is a folder"),
+        ("--out", "file/p.json", "'{}file' is no folder"),
+        ("--show-dir", "file", "'{}file' is no folder"),
+    ],
+)
+def test_what_could_not_be_written_is_told_before_the_test(flag, target, told, test_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "test", lambda *_, **__: pytest.fail("it was tested"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "taken" / "test_metrics.json").mkdir(parents=True)
+
+    done = test_run(flag, tmp_path / target)
+
+    assert done.status == 1
+    assert done.err.startswith(f"error: {flag}: {told.format(f'{tmp_path}{os.sep}')}; expected ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_figures_are_shown_though_they_cannot_be_written(test_run, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(test_output, "write_metrics", fail)
+    done = test_run()
+    assert done.status == 1
+    assert "No space left on device" in done.err
+    assert done.out.endswith("6 images of 3 classes\n")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_have_neither_figures_nor_predictions(
+    value, command, trained, pictures, options, tmp_path
+):
+    broken = tmp_path / "broken.pth"
+    state = read_checkpoint(trained / "epoch_2.pth").state_dict("ema")
+    torch.save({"state_dict": {name: torch.full_like(weight, value) for name, weight in state.items()}}, broken)
+
+    done = command("test", NAME, broken, "--work-dir", tmp_path / "tested", *options)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"error: {broken} gives logits that are not finite")
+    assert not (tmp_path / "tested").exists()
+
+    picture = pictures / "val" / "cat" / "0.png"
+    for form in ([], ["--json"]):
+        done = command("predict", picture, "--model", trained / "experiment.json", "--pretrained", broken, *form)
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith("error: the model's scores are not finite")
+        assert len(done.err.splitlines()) == 1
+
+
+def test_metrics_of_a_runs_own_config_are_written_into_the_run(command, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        shutil.copytree(trained, name)
+        assert command("test", f"{name}/experiment.json", f"{name}/epoch_2.pth").status == 0
+        assert json.loads(Path(name, "test_metrics.json").read_text())["checkpoint"] == f"{name}/epoch_2.pth"
+    assert not Path("work_dirs").exists()
+
+
 @pytest.mark.parametrize("flags", ["--tta", "--amp", "--no-pin-memory", "--launcher none", "--weights raw"])
 def test_each_flag_of_test_is_understood(flags, test_run):
     done = test_run(*flags.split())
@@ -271,6 +337,45 @@ def test_corrupt_pictures_past_the_limit_are_named_in_one_line_whoever_loads_the
     assert done.err.startswith("error: 1 of 12 training images cannot be read, more than the 0 that")
     assert str(broken) in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.fixture
+def own_pictures(pictures, tmp_path):
+    """A copy of the pictures, to be damaged."""
+    return Path(shutil.copytree(pictures, tmp_path / "data"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_figures_are_of_the_pictures_that_can_be_read_and_the_others_are_named(
+    workers, test_run, own_pictures, tmp_path
+):
+    broken = own_pictures / "val" / "cat" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    files = ["--out", tmp_path / "p.csv", "--show-dir", tmp_path / "shown"]
+
+    done = test_run(f"data.root={own_pictures}", f"data.num_workers={workers}", *files)
+
+    assert done.status == 1
+    named, counted = done.err.splitlines()
+    assert named.startswith(f"unreadable, and left out of the figures: {broken}")
+    assert counted == "error: 1 of 6 images could not be read; they are named above"
+    assert "accuracy/top5              100.00 %" in done.out
+    assert done.out.endswith("5 images of 3 classes\n")
+    assert json.loads((tmp_path / "tested" / "test_metrics.json").read_text())["images"] == 5
+    assert len((tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()) == 1 + 5
+    assert len(list((tmp_path / "shown").iterdir())) == 5
+
+
+def test_a_test_without_any_picture_that_can_be_read_has_no_figures(test_run, own_pictures, tmp_path):
+    for path in (own_pictures / "val").rglob("*.png"):
+        path.write_bytes(b"")
+
+    done = test_run(f"data.root={own_pictures}")
+
+    assert done.status == 1
+    assert len(done.err.splitlines()) == 7
+    assert done.err.splitlines()[-1].startswith("error: none of the 6 images can be read; mend them")
+    assert not (tmp_path / "tested").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names may be any bytes on Linux alone")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from t2t_vit import ImageClassificationInferencer, T2TViT, get_model, inference_model
 from t2t_vit.data.class_names import imagenet_classes
-from t2t_vit.errors import ConfigError, DatasetError, ImageError, ImageNotFoundError
+from t2t_vit.errors import CheckpointError, ConfigError, DatasetError, ImageError, ImageNotFoundError
 from t2t_vit.weights.convert import to_mmpretrain
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -293,3 +293,11 @@ def test_scores_are_the_references(key, golden_model, tmp_path):
     assert prediction["pred_label"] == int(GOLDEN_OUTPUTS[f"{key}/label"])
     assert prediction["pred_score"] == pytest.approx(float(GOLDEN_OUTPUTS[f"{key}/score"]), abs=1e-6)
     assert prediction["pred_class"] == imagenet_classes()[prediction["pred_label"]]
+
+
+def test_scores_that_are_not_finite_are_no_prediction(settings, picture):
+    broken = get_model("t2t_vit_t_14", **settings)
+    with torch.no_grad():
+        broken.head.bias[0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"scores are not finite: .* overflow in float32; give it other weights"):
+        inference_model(broken, picture)

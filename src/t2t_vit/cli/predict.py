@@ -75,5 +75,6 @@ def _json_line(source: str, best: list[tuple[int, str, float]]) -> str:
             "pred_class": name,
             "pred_score": score,
             "top": [{"label": i, "class": n, "score": s} for i, n, s in best],
-        }
+        },
+        allow_nan=False,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from t2t_vit.data.views import BadImage
     from t2t_vit.run import TestRun
 
 
@@ -16,7 +17,8 @@ def test(
     config: Annotated[str, typer.Argument(help="Config file, or the name of a shipped one.")],
     checkpoint: Annotated[str, typer.Argument(help="File or URL of the weights.")],
     work_dir: Annotated[
-        Path | None, typer.Option(help="Where the metrics go; default work_dirs/<config name>.")
+        Path | None,
+        typer.Option(help="Where the metrics go; default work_dirs/<config name>, for a run's own config the run."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write predictions or metrics here: .json, .csv or .pkl.")] = None,
     out_item: Annotated[Literal["metrics", "pred"] | None, typer.Option(help="What --out has; default pred.")] = None,
@@ -38,10 +40,14 @@ def test(
     ] = "none",
     weights: Annotated[Literal["ema", "raw"], typer.Option(help="Which weights, where the file has both.")] = "ema",
 ) -> None:
-    """Say how good a checkpoint is on the validation images of a config."""
+    """Say how good a checkpoint is on the validation images of a config.
+
+    Images that cannot be read are named and left out, and make the status 1.
+    """
     from t2t_vit.cli import test_output
     from t2t_vit.cli.progress import progress
     from t2t_vit.cli.settings import read_config, with_amp
+    from t2t_vit.errors import ImageError
     from t2t_vit.hub import weights_file
     from t2t_vit.run import test as run_test
 
@@ -52,13 +58,19 @@ def test(
         experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, pin_memory=False))
     if amp:
         experiment = with_amp(experiment)
-    if out is not None:
-        test_output.check_suffix(out)
+    metrics_file = (work_dir or _default_folder(Path(config))) / "test_metrics.json"
+    test_output.check_targets(metrics_file, out, show_dir)
     if show:
         from t2t_vit.visualization.window import check_screen
 
         check_screen("--show-dir FOLDER")
-    folder = work_dir or Path("work_dirs") / Path(config).stem
+    unread: list[BadImage] = []
+
+    def leave_out(images: list[BadImage]) -> None:
+        unread.extend(images)
+        for image in images:
+            typer.echo(f"unreadable, and left out of the figures: {image.reason}", err=True)
+
     with progress("testing") as advance:
         tested = run_test(
             experiment,
@@ -68,16 +80,18 @@ def test(
             keep_scores=out is not None and out_item != "metrics",
             launcher=launcher,
             on_batch=advance,
+            on_bad=leave_out,
         )
     if not tested.is_main:
         return
     metrics = {
         **tested.evaluation.metrics,
-        "images": len(tested.images),
+        "images": len(tested.evaluation.indices),
         "checkpoint": checkpoint,
         "weights": weights,
     }
-    test_output.write_metrics(folder / "test_metrics.json", metrics)
+    _print(tested, metrics)  # first, as writing may fail
+    test_output.write_metrics(metrics_file, metrics)
     if out is not None:
         if out_item == "metrics":
             test_output.write_metrics(out, metrics)
@@ -85,13 +99,19 @@ def test(
             test_output.write_predictions(out, tested)
     if show_dir is not None:
         test_output.save_pictures(tested, show_dir, interval)
-    _print(tested, metrics)
     if show:
         test_output.show_pictures(tested, interval, wait_time)
+    if unread:
+        raise ImageError(f"{len(unread)} of {len(tested.images)} images could not be read; they are named above")
+
+
+def _default_folder(config: Path) -> Path:
+    # Every run's own config has the same name.
+    return config.parent if config.name == "experiment.json" else Path("work_dirs") / config.stem
 
 
 def _print(tested: TestRun, metrics: dict[str, Any]) -> None:
     figures = {name: value for name, value in metrics.items() if isinstance(value, float)}
     for name, value in figures.items():
         typer.echo(f"{name:24} {value:8.4f}" if name == "loss" else f"{name:24} {value:8.2f} %")
-    typer.echo(f"{len(tested.images)} images of {len(tested.images.classes)} classes")
+    typer.echo(f"{metrics['images']} images of {len(tested.images.classes)} classes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,30 @@ if TYPE_CHECKING:
 _SUFFIXES = (".json", ".csv", ".pkl")
 
 
-def check_suffix(out: Path) -> None:
-    """Refuse a file that could not be written after the test.
+def check_targets(metrics: Path, out: Path | None, show_dir: Path | None) -> None:
+    """Refuse what could not be written after the test, which may take hours.
 
     Raises:
-        ConfigError: Its suffix is of no known format.
+        ConfigError: The suffix of `out` is of no known format, a file is where a folder should be or the other way
+            round, or a folder cannot be written.
     """
-    if out.suffix not in _SUFFIXES:
+    if out is not None and out.suffix not in _SUFFIXES:
         raise ConfigError(f"--out is {str(out)!r}; expected a file name that ends in {', '.join(_SUFFIXES)}")
+    for option, file in (("--work-dir", metrics), ("--out", out)):
+        if file is not None:
+            if file.is_dir():
+                raise ConfigError(f"{option}: {str(file)!r} is a folder; expected the name of a file")
+            _check_folder(option, file.parent)
+    if show_dir is not None:
+        _check_folder("--show-dir", show_dir)
+
+
+def _check_folder(option: str, folder: Path) -> None:
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise ConfigError(f"{option}: {str(there)!r} is no folder; expected one to write into")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"{option}: the folder {str(there)!r} cannot be written; name another one")
 
 
 def write_metrics(out: Path, metrics: dict[str, Any]) -> None:
@@ -96,4 +113,4 @@ def _write(out: Path, content: Any, rows: list[list[tuple[str, Any]]]) -> None:
                 writer.writerow([name for name, _ in rows[0]] if rows else [])
                 writer.writerows([[value for _, value in row] for row in rows])
         else:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from t2t_vit.data.class_names import imagenet_classes, read_class_file
 from t2t_vit.data.decode import SUFFIXES, ChannelOrder, Mode
 from t2t_vit.data.preprocess import Preprocess
 from t2t_vit.data.url import is_url
-from t2t_vit.errors import ConfigError, UnknownModelError, nearest
+from t2t_vit.errors import CheckpointError, ConfigError, UnknownModelError, nearest
 from t2t_vit.hub import list_models
 from t2t_vit.inference.drawing import Drawing
 from t2t_vit.inference.image_model import ImageModel, OnError
@@ -158,6 +158,7 @@ class ImageClassificationInferencer:
 
         Raises:
             ImageError: An image is missing, corrupt or of no known kind, or a folder has none.
+            CheckpointError: The model's scores are not finite.
             ConfigError: An argument is of the wrong kind or out of range, there is no screen to show on, or `show_dir`
                 holds the images.
         """
@@ -230,6 +231,11 @@ class ImageClassificationInferencer:
     @torch.inference_mode()
     def _predict(self, x: torch.Tensor) -> list[Prediction]:
         scores = self.model(x).float().softmax(dim=1).cpu().numpy()  # (B, K)
+        if not np.isfinite(scores).all():
+            raise CheckpointError(
+                "the model's scores are not finite: its weights hold NaN or infinity, or overflow in "
+                f"{str(x.dtype).removeprefix('torch.')}; give it other weights, or make it float32"
+            )
         return [self._prediction(row) for row in scores]
 
     def _prediction(self, scores: np.ndarray[Any, Any]) -> Prediction:

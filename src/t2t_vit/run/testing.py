@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from t2t_vit.data.sets.image_set import ImageSet
 from t2t_vit.data.views import BadImage, EvaluationSet
 from t2t_vit.device import find_device
 from t2t_vit.engine.distributed import Launcher, gather, process_group
-from t2t_vit.errors import ConfigError
+from t2t_vit.errors import CheckpointError, ConfigError, DatasetError
 from t2t_vit.evaluation.evaluator import Evaluation, evaluate, joined
 from t2t_vit.hub import preprocessing_of
 from t2t_vit.run.images import loading, open_images
@@ -65,11 +66,12 @@ def test(
         keep_scores: Keep the scores of all classes.
         launcher: What started the processes of this run.
         on_batch: Called with images done and images in all (of this process) after each batch.
-        on_bad: Called with images that cannot be read and are left out; None: they are an `ImageError`.
+        on_bad: Called once, in the main process, with the images of all processes that cannot be read and are left
+            out; None: they are an `ImageError`.
 
     Raises:
-        CheckpointError: The file holds no weights, or those of another model.
-        DatasetError: The images are missing, or of other classes.
+        CheckpointError: The file holds no weights, those of another model, or such as give logits that are not finite.
+        DatasetError: The images are missing, of other classes, or none of them can be read.
     """
     device = find_device(experiment.runtime.device)
     with process_group(launcher, device) as process:
@@ -84,12 +86,13 @@ def test(
         model.classes = images.classes
         precision = settle_precision(experiment.runtime.precision, device, warns=process.is_main)
         preprocess = Preprocess(**preprocessing_of(experiment))
+        bad: list[BadImage] = []
         loader = evaluation_loader(
             EvaluationSet(images, preprocess),
             experiment.data.batch_size,
             process.rank,
             process.world_size,
-            on_bad,
+            bad.extend if on_bad is not None else None,
             **loading(experiment.data),
         )
         share, done = len(range(process.rank, len(images), process.world_size)), 0
@@ -113,4 +116,17 @@ def test(
                 on_batch=count,
             )
         evaluation = joined(gather(evaluation, process))
+        bad = [image for share in gather(bad, process) for image in share]
+    if bad and on_bad is not None and process.is_main:
+        on_bad(bad)
+    if not evaluation.confusion.any():
+        raise DatasetError(
+            f"none of the {len(images)} images can be read; mend them (t2t-vit verify-data lists them) or name others"
+        )
+    # Not within `evaluate`: a run that trains looks at the loss itself, and other processes would wait for this one.
+    if not math.isfinite(evaluation.metrics["loss"]):
+        raise CheckpointError(
+            f"{checkpoint} gives logits that are not finite, so it has no figures; its weights hold NaN or infinity, "
+            f"or overflow in {precision} (runtime.precision=float32 has the most room)"
+        )
     return TestRun(evaluation, images, model, preprocess, process.is_main)
