@@ -305,6 +305,19 @@ def test_attention_draws_a_picture(command, trained, pictures, tmp_path):
     assert "suffix is '.doc'" in done.err
 
 
+@pytest.mark.parametrize("out", [[], ["--out", "sub/../attention.png"]], ids=["default", "another way to write it"])
+def test_attention_does_not_draw_over_its_picture(out, command, trained, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    picture = Path(shutil.copy(pictures / "val/cat/0.png", tmp_path / "attention.png"))
+    before = picture.read_bytes()
+    model = ("--model", trained / "experiment.json", "--pretrained", trained / "epoch_2.pth")
+    done = command("attention", picture, *model, *out)
+    assert (done.status, done.out) == (1, "")
+    assert "which is the image itself; name another file" in done.err
+    assert picture.read_bytes() == before
+
+
 def test_download_fetches_verifies_and_says_where(command, tmp_path, monkeypatch):
     from t2t_vit.weights import catalogue
 
