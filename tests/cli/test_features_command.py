@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -79,6 +84,34 @@ def test_where_no_image_can_be_read_the_older_file_stays_as_it_was(count, featur
     assert done.err.startswith(f"error: {bad} is not an image")
     assert out.read_bytes() == b"older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jpg", "x.npz"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to hear")
+def test_a_process_that_is_terminated_leaves_no_file_behind(pictures, tmp_path):
+    images = [str(pictures / "val/cat/0.png")] * 20_000  # more than there is time for
+    command = [
+        sys.executable,
+        "-m",
+        "t2t_vit",
+        "features",
+        *images,
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "x.npz"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir())
+
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_format_is_refused_at_once(command, tmp_path):
