@@ -166,7 +166,10 @@ def test_models_lists_names_that_match(command):
     assert names == t2t_vit.list_models()
     assert "published weights, config" in command("models", "t2t-vit-t-14").out
     assert "published weights  top-1 81.50 % quoted, BSD-3-Clause-Clear" in command("models", "t2t_vit_14.off").out
-    assert command("models", "resnet").out == ""
+    done = command("models", "t2t-vit_14*x")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("error: no model is called 't2t-vit_14*x'. Did you mean 't2t")
+    assert len(done.err.splitlines()) == 1
 
 
 def test_a_reader_that_stops_reading_causes_no_traceback():
