@@ -172,6 +172,16 @@ def test_models_lists_names_that_match(command):
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("name", "found"), [("x.pth", "a file"), ("sub", "a folder")])
+def test_weights_in_the_place_of_a_model_are_told(name, found, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.pth").touch()
+    (tmp_path / "sub").mkdir()
+    done = command("info", name)
+    assert done.status == 1
+    assert done.err.startswith(f"error: model '{name}' is {found}, neither a name nor a config; weights go into")
+
+
 def test_a_reader_that_stops_reading_causes_no_traceback():
     process = subprocess.Popen(
         [sys.executable, "-m", "t2t_vit", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
