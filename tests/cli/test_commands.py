@@ -166,7 +166,20 @@ def test_models_lists_names_that_match(command):
     assert names == t2t_vit.list_models()
     assert "published weights, config" in command("models", "t2t-vit-t-14").out
     assert "published weights  top-1 81.50 % quoted, BSD-3-Clause-Clear" in command("models", "t2t_vit_14.off").out
-    assert command("models", "resnet").out == ""
+    done = command("models", "t2t-vit_14*x")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("error: no model is called 't2t-vit_14*x'. Did you mean 't2t")
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "found"), [("x.pth", "a file"), ("sub", "a folder")])
+def test_weights_in_the_place_of_a_model_are_told(name, found, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.pth").touch()
+    (tmp_path / "sub").mkdir()
+    done = command("info", name)
+    assert done.status == 1
+    assert done.err.startswith(f"error: model '{name}' is {found}, neither a name nor a config; weights go into")
 
 
 def test_a_reader_that_stops_reading_causes_no_traceback():
@@ -303,6 +316,19 @@ def test_attention_draws_a_picture(command, trained, pictures, tmp_path):
     )  # fmt: skip
     assert done.status == 1
     assert "suffix is '.doc'" in done.err
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "sub/../attention.png"]], ids=["default", "another way to write it"])
+def test_attention_does_not_draw_over_its_picture(out, command, trained, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    picture = Path(shutil.copy(pictures / "val/cat/0.png", tmp_path / "attention.png"))
+    before = picture.read_bytes()
+    model = ("--model", trained / "experiment.json", "--pretrained", trained / "epoch_2.pth")
+    done = command("attention", picture, *model, *out)
+    assert (done.status, done.out) == (1, "")
+    assert "which is the image itself; name another file" in done.err
+    assert picture.read_bytes() == before
 
 
 def test_download_fetches_verifies_and_says_where(command, tmp_path, monkeypatch):

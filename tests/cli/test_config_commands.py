@@ -217,3 +217,11 @@ def test_wrong_cross_validation_is_told(arguments, status, message, command, tmp
     done = command("cross-validate", NAME, "--work-dir", tmp_path, *arguments)
     assert done.status == status
     assert message in " ".join(done.err.replace("│", " ").split())
+
+
+def test_what_is_neither_a_folder_nor_a_config_is_told_with_the_nearest_names(command, tmp_path):
+    (tmp_path / "photos").mkdir()
+    done = command("verify-data", tmp_path / "fotos")
+    assert (done.status, done.out) == (1, "")
+    expected = f"there is no folder and no config '{tmp_path / 'fotos'}'. Did you mean '{tmp_path / 'photos'}'?"
+    assert done.err == f"error: {expected}\n"

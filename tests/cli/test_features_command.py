@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -50,17 +55,63 @@ def test_the_file_has_names_and_features_in_the_order_of_the_images(
     assert np.ptp(found, axis=0).max() > 1e-4
 
 
-def test_a_bad_image_leaves_the_older_file_as_it_was(features, pictures, tmp_path):
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_images_that_cannot_be_read_are_named_and_left_out(batch_size, features, pictures, tmp_path):
+    good, bad = [pictures / "val" / name for name in ("cat/0.png", "dog/0.png", "owl/1.png")], tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    assert features(*good, "--out", tmp_path / "good.npz").status == 0
+
+    done = features(bad, good[0], good[1], bad, good[2], "--out", tmp_path / "x.npz", "--batch-size", batch_size)
+
+    assert (done.status, done.out) == (1, f"features (3, 24) of 3 images: {tmp_path / 'x.npz'}\n")
+    errors = done.err.splitlines()
+    assert [error.startswith(f"error: {bad} is not an image") for error in errors] == [True, True, False]
+    assert errors[-1] == "error: 2 of 5 images could not be read; they are named above"
+    with np.load(tmp_path / "x.npz") as stored, np.load(tmp_path / "good.npz") as alone:
+        assert stored["names"].tolist() == [str(path) for path in good]
+        np.testing.assert_allclose(stored["features"], alone["features"], atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_where_no_image_can_be_read_the_older_file_stays_as_it_was(count, features, tmp_path):
     out, bad = tmp_path / "x.npz", tmp_path / "bad.jpg"
     out.write_bytes(b"older")
     bad.write_text("no picture")
 
-    done = features(pictures / "val/cat/0.png", bad, "--out", out)
+    done = features(*[bad] * count, "--out", out)
 
-    assert done.status == 1
+    assert (done.status, done.out) == (1, "")
     assert done.err.startswith(f"error: {bad} is not an image")
     assert out.read_bytes() == b"older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jpg", "x.npz"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to hear")
+def test_a_process_that_is_terminated_leaves_no_file_behind(pictures, tmp_path):
+    images = [str(pictures / "val/cat/0.png")] * 20_000  # more than there is time for
+    command = [
+        sys.executable,
+        "-m",
+        "t2t_vit",
+        "features",
+        *images,
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "x.npz"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir())
+
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_format_is_refused_at_once(command, tmp_path):

@@ -46,7 +46,7 @@ def test_the_score_can_be_left_out_and_the_size_chosen(predict, pictures, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--show"], "needs a screen and there is none here"),
+        (["--show"], "needs a screen and there is none here; use show_dir=… (--show-dir)"),
         (["--show-dir", "x", "--rescale-factor", "0"], "rescale_factor is 0.0; expected a number above 0"),
     ],
     ids=str,

@@ -524,3 +524,10 @@ def test_icons_are_refused_before_what_is_in_them_is_decoded(format, tmp_path, m
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(ImageError, match=r"icon\.png is an icon, which may hold several pictures"):
         decode(file)
+
+
+def test_only_images_are_proposed_for_one_that_is_not_there(tmp_path):
+    (tmp_path / "e.py").touch()
+    (tmp_path / "e.jpg").touch()
+    with pytest.raises(ImageNotFoundError, match=r"Did you mean 'e\.jpg'\?$"):
+        decode(tmp_path / "e.pg")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -84,6 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files and classes may have what the terminal's encoding has not.
         sys.stdout.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C does, it raises, so that no half-written file stays. Training has its own handlers over this one.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     debug = "--debug" in arguments
     try:
         app(expand([a for a in arguments if a != "--debug"]), prog_name="t2t-vit")

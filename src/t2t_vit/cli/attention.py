@@ -21,9 +21,13 @@ def attention(
     device: Device = "auto",
 ) -> None:
     """Draw the class token's attention over a picture."""
+    from t2t_vit.errors import ConfigError
     from t2t_vit.inference import ImageClassificationInferencer
+    from t2t_vit.inference.drawing import overwritten
     from t2t_vit.visualization.attention import attention_maps, plot_attention, token_centres
 
+    if overwritten([out], [image]) is not None:
+        raise ConfigError(f"--out is {str(out)!r}, which is the image itself; name another file")
     inferencer = ImageClassificationInferencer(model, weights_of(pretrained), device)
     network, preprocess = inferencer.model, inferencer.preprocess
     picture = inferencer.load(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,31 +29,47 @@ def features(
     device: Device = "auto",
     batch_size: BatchSize = 1,
 ) -> None:
-    """Write the features of pictures into a file."""
+    """Write the features of pictures into a file. Those that cannot be read are named, and make the status 1."""
     import numpy as np
 
     from t2t_vit.cli.progress import progress
-    from t2t_vit.errors import ConfigError
+    from t2t_vit.errors import ConfigError, ImageError
     from t2t_vit.inference import FeatureExtractor, list_inputs
 
     if out.suffix != ".npz":
         raise ConfigError(f"--out is {str(out)!r}; expected a file name that ends in .npz")
     sources = list_inputs(list(images))
     extractor = FeatureExtractor(model, weights_of(pretrained), device, out_type=out_type)
+    unread: set[int] = set()
+
+    def leave_out(position: int, error: ImageError) -> None:
+        unread.add(position)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+
+    def names() -> Any:
+        return np.array([str(source) for position, source in enumerate(sources) if position not in unread])
+
     with progress("extracting features") as advance:
 
         def arrays() -> Any:
-            for done, found in enumerate(extractor.stream(sources, batch_size, stage), 1):
+            on_error = leave_out if len(sources) > 1 else None
+            for done, found in enumerate(extractor.stream(sources, batch_size, stage, on_error=on_error), 1):
                 tensor = found[0] if isinstance(found, tuple) else found
                 yield tensor.float().cpu().numpy()
-                advance(done, len(sources))
+                advance(done + len(unread), len(sources))
+            if len(unread) == len(sources):
+                raise ImageError(f"none of {len(sources)} images could be read; they are named above")
 
-        shape = _write(out, np.array([str(source) for source in sources]), arrays())
-    typer.echo(f"features {shape} of {len(sources)} images: {out}")
+        shape = _write(out, arrays(), names)
+    typer.echo(f"features {shape} of {shape[0]} images: {out}")
+    if unread:
+        raise ImageError(f"{len(unread)} of {len(sources)} images could not be read; they are named above")
 
 
-def _write(out: Path, names: Any, arrays: Any) -> tuple[int, ...]:
-    """Write `names` and as many `arrays` of one shape to `out`, one at a time; return the shape of all together."""
+def _write(out: Path, arrays: Any, names: Callable[[], Any]) -> tuple[int, ...]:
+    """Write `arrays` of one shape, and then their `names`, to `out`; return the shape of all together."""
+    import shutil
+    import tempfile
     import zipfile
 
     import numpy as np
@@ -60,15 +77,19 @@ def _write(out: Path, names: Any, arrays: Any) -> tuple[int, ...]:
 
     from t2t_vit.files import written_whole
 
-    with written_whole(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        with archive.open("names.npy", "w") as member:
-            npy.write_array(member, names)
-        with archive.open("features.npy", "w", force_zip64=True) as member:
-            shape: tuple[int, ...] = ()
-            for array in arrays:
-                if not shape:
-                    shape = (len(names), *array.shape)
-                    header = {"descr": npy.dtype_to_descr(array.dtype), "fortran_order": False, "shape": shape}
-                    npy.write_array_header_2_0(member, header)
-                member.write(np.ascontiguousarray(array).tobytes())
+    # How many there are stands before the first of them, and is known after the last: they wait in a file.
+    with written_whole(out) as temporary, tempfile.TemporaryFile(dir=temporary.parent) as values:
+        count, one = 0, np.empty(0, np.float32)
+        for one in arrays:
+            values.write(np.ascontiguousarray(one).tobytes())
+            count += 1
+        values.seek(0)
+        shape = (count, *one.shape)
+        header = {"descr": npy.dtype_to_descr(one.dtype), "fortran_order": False, "shape": shape}
+        with zipfile.ZipFile(temporary, "w") as archive:
+            with archive.open("names.npy", "w") as member:
+                npy.write_array(member, names())
+            with archive.open("features.npy", "w", force_zip64=True) as member:
+                npy.write_array_header_2_0(member, header)
+                shutil.copyfileobj(values, member, 2**20)
     return shape

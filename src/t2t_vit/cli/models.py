@@ -12,12 +12,15 @@ def models(
 ) -> None:
     """List the names that every command and `get_model` take."""
     from t2t_vit.config import shipped_configs
+    from t2t_vit.errors import UnknownModelError, nearest
     from t2t_vit.hub import list_models
     from t2t_vit.hub.shipped import shipped_models
     from t2t_vit.model_index import registered
     from t2t_vit.weights.catalogue import CATALOGUE
 
     names = list_models(pattern)
+    if not names:
+        raise UnknownModelError(f"no model is called {pattern!r}.{nearest((pattern or '').strip('*?'), list_models())}")
     width = max(map(len, names), default=0)
     for name in names:
         weights = CATALOGUE.get(name)

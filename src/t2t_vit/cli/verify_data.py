@@ -41,6 +41,7 @@ def verify_data(
     if Path(source).is_dir():
         entries, empty = entries_below(Path(source))
     else:
+        _check_is_config(source)
         entries = _entries_of(source, phase, cfg_options)
     findings = Findings()
     with progress("reading images") as advance:
@@ -60,6 +61,20 @@ def verify_data(
         _write_csv(findings, csv)
     if bad:
         raise typer.Exit(1)
+
+
+def _check_is_config(source: str) -> None:
+    """Refuse a name of nothing; who meant a folder is not helped by a list of all configs."""
+    from t2t_vit.config import shipped_configs
+    from t2t_vit.errors import ConfigError, nearest
+    from t2t_vit.model_index import registered
+
+    configs = {*shipped_configs(), *registered()}
+    path = Path(source)
+    if path.exists() or path.stem in configs or source.lower() in configs:
+        return
+    folders = [str(p) for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    raise ConfigError(f"there is no folder and no config {source!r}.{nearest(source, [*folders, *configs])}")
 
 
 def _report(findings: Findings) -> list[str]:

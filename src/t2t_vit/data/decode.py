@@ -161,7 +161,7 @@ def _read(source: str | os.PathLike[str]) -> bytes:
     if not os.path.isdir(folder):  # noqa: PTH112 -- never raises
         raise ImageNotFoundError(f"There is no image file {path}: {folder} is not a folder.")
     # A flat data set can have a million names; the nearest of some thousands comes in time.
-    known = [entry.name for entry in islice(folder.iterdir(), 5000)]
+    known = [entry.name for entry in islice(folder.iterdir(), 5000) if entry.suffix.lower() in SUFFIXES]
     raise ImageNotFoundError(f"There is no image file {path}.{nearest(path.name, known)}")
 
 

@@ -227,11 +227,11 @@ def _misfit(model: str, checkpoint: Checkpoint, state: dict[str, torch.Tensor], 
     name = architecture_of(state)
     made_with = checkpoint.path.with_name("experiment.json")
     if name is not None and name != model:
-        advice = f"This is {name}: use that, or strict=False"
+        advice = f"This is {name}: use that, or take what fits with strict=False (Python)"
     elif made_with.is_file():
-        advice = f"Name the model that it was made with ({made_with}), or strict=False"
+        advice = f"Name the model that it was made with ({made_with}), or take what fits with strict=False (Python)"
     else:
-        advice = "Name the model that it was made with, or strict=False"
+        advice = "Name the model that it was made with, or take what fits with strict=False (Python)"
     if "head.weight" in problems:
         advice += ", or give num_classes to get a new head"
     return f"{checkpoint.path} ({checkpoint.layout}) does not fit {model}: {problems}. {advice}"

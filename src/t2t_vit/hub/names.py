@@ -60,6 +60,11 @@ def find_experiment(model: str | Path | Experiment) -> Experiment:
     weights = find_weights(name)
     if weights is not None:
         return published_experiment(weights)
+    if name and Path(name).exists():
+        found = "a folder" if Path(name).is_dir() else "a file"
+        raise UnknownModelError(
+            f"model {name!r} is {found}, neither a name nor a config; weights go into pretrained=… (--pretrained FILE)"
+        )
     known = list_models()
     raise UnknownModelError(
         f"unknown model {name!r}.{nearest(name, known)} `t2t-vit models` and list_models() give all {len(known)} names"

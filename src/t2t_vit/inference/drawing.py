@@ -136,14 +136,17 @@ def _stem(source: ImageInput) -> str:
 def _check_files(folder: str | Path | None, files: Sequence[Path], sources: Sequence[ImageInput]) -> None:
     if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
         raise ConfigError(f"show_dir is {str(folder)!r}, which is a file; expected a folder")
+    file = overwritten(files, sources)
+    if file is not None:
+        raise ConfigError(f"show_dir is {str(folder)!r}, where {file.name} is one of the images; name another folder")
+
+
+def overwritten(files: Sequence[Path], sources: Sequence[ImageInput]) -> Path | None:
+    """Return the first of `files` that is one of the images `sources`, None if there is none."""
     paths = (os.path.expanduser(s) for s in sources if isinstance(s, str | Path) and not is_url(s))  # noqa: PTH111
     # By what the file system takes for one file: to some, A.png and a.png are.
     originals = {_identity(path) for path in paths} - {None}
-    for file in files:
-        if _identity(file) in originals:
-            raise ConfigError(
-                f"show_dir is {str(folder)!r}, where {file.name} is one of the images; name another folder"
-            )
+    return next((file for file in files if _identity(file) in originals), None)
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

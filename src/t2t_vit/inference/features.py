@@ -14,7 +14,7 @@ import torch
 from t2t_vit.config import Experiment
 from t2t_vit.data.decode import ChannelOrder
 from t2t_vit.hub import list_models
-from t2t_vit.inference.image_model import ImageModel
+from t2t_vit.inference.image_model import ImageModel, OnError
 from t2t_vit.inference.inputs import ImageInput, list_inputs
 from t2t_vit.models import T2TViT
 from t2t_vit.models.t2t_vit import Stage
@@ -81,9 +81,15 @@ class FeatureExtractor:
         batch_size: int = 1,
         stage: Stage = "neck",
         channel_order: ChannelOrder = "bgr",
+        *,
+        on_error: OnError | None = None,
     ) -> Iterator[Features]:
-        """Yield what a call returns, batch by batch: of more images than fit into memory."""
-        for _, x in self._images.batches(list_inputs(inputs), batch_size, channel_order):
+        """Yield what a call returns, batch by batch: of more images than fit into memory.
+
+        `on_error` is called with the position and the `ImageError` of each image that cannot be read, for which there
+        are then no features; by default the error is raised.
+        """
+        for _, x in self._images.batches(list_inputs(inputs), batch_size, channel_order, on_error=on_error):
             # Not inference_mode: what is trained on these features could not keep them for its backward pass.
             with torch.no_grad():
                 features = self.model.extract_feat(x, stage)

@@ -7,7 +7,7 @@ from PIL import Image
 from t2t_vit.errors import ConfigError
 
 
-def check_screen(instead: str = "show_dir") -> None:
+def check_screen(instead: str = "show_dir=… (--show-dir)") -> None:
     """Refuse to show pictures where nobody would see them.
 
     Args:
