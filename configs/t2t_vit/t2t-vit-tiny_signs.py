@@ -18,7 +18,7 @@ experiment = dataclasses.replace(
     model=dataclasses.replace(base.model, num_classes=10, pretrained="t2t-vit-tiny_cifar100"),
     data=dataclasses.replace(signs.data, num_workers=0, in_memory=True),
     augmentation=signs.augmentation,
-    optimizer=dataclasses.replace(base.optimizer, lr=1e-3),
+    optimizer=dataclasses.replace(base.optimizer, lr=5e-4),
     schedule=dataclasses.replace(base.schedule, epochs=40, warmup_epochs=2),
     ema=dataclasses.replace(base.ema, decay=0.99),
     runtime=dataclasses.replace(base.runtime, log_interval=51, checkpoint_interval=20),
